@@ -1,0 +1,1 @@
+"""percorso: every interaction with a customer in, every customer's journey out."""

@@ -1,0 +1,5 @@
+"""`python -m percorso` is `percorso`."""
+
+from percorso.cli import main
+
+main()

@@ -1,0 +1,99 @@
+"""The application: settings in, a FastAPI application out, whose lifespan owns the pool and the writer."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+import structlog
+from fastapi import Depends, FastAPI
+
+from percorso.errors import StartupError
+from percorso.http import batches, customers, health, interactions, keys, openapi, problems, rejected, touchpoints
+from percorso.http.access import SCOPES, Keys
+from percorso.http.middleware import Observed
+from percorso.http.parameters import only_known
+from percorso.http.services import Services
+from percorso.ingest.identity import Identifiers
+from percorso.ingest.pipeline import Pipeline
+from percorso.ingest.writer import Writer
+from percorso.settings import Settings
+from percorso.storage import api_keys, database, deployment, schema
+from percorso.storage.database import WriteSession
+
+_log = structlog.get_logger("percorso.app")
+
+_DESCRIPTION = """
+Takes in every interaction between an organisation and its customers, and gives back each customer's journey.
+
+- **Acknowledged means committed.** A 2xx is sent after the database has committed.
+- **Once means for ever.** The same `source` and `id` is stored once, however often it is sent.
+- **Identity is reversible.** Deciding that two identifiers are one person rewrites no interaction.
+
+Errors are `application/problem+json`: a 4xx says what to mend, a 5xx is safe to repeat.
+"""
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Make the application. It needs `database_url`, and a schema of this release's version (StartupError)."""
+    settings = settings or Settings()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with serving(settings) as services:
+            app.state.services = services
+            yield
+
+    app = FastAPI(
+        title="percorso",
+        version=version("percorso"),
+        summary="Interactions in, journeys out.",
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        dependencies=[Depends(only_known)],
+        separate_input_output_schemas=False,
+    )
+    for room in (interactions, batches, customers, touchpoints, rejected, keys, health):
+        app.include_router(room.router)
+    problems.install(app)
+    app.add_middleware(Observed)
+    app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
+    return app
+
+
+@asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[Services]:
+    """Everything a process needs to take and give interactions; at the end what was taken is committed."""
+    if settings.database_url is None:
+        raise StartupError("PERCORSO_DATABASE_URL is not set.")
+    url = settings.database_url.get_secret_value()
+    engine = database.create_engine(url, settings)
+    try:
+        await schema.require(engine)
+        async with database.writing(engine) as session:
+            this = await deployment.ensure(session)
+            if settings.bootstrap_key is not None:
+                key = settings.bootstrap_key.get_secret_value()
+                await api_keys.create(session, name="bootstrap", scopes=SCOPES, key=key)
+        identifiers = Identifiers(this.salt, settings.default_region, settings.seen_identities)
+
+        async def connect() -> WriteSession:
+            return WriteSession(await database.connect(url, settings, name="percorso-writer"))
+
+        writer = Writer(connect, settings, generation=this.generation)
+        await writer.start()
+        try:
+            yield Services(
+                settings=settings,
+                engine=engine,
+                deployment=this,
+                identifiers=identifiers,
+                writer=writer,
+                pipeline=Pipeline(settings, this, identifiers, writer),
+                keys=Keys(engine, settings.key_cache_seconds),
+                schema=schema.newest(),
+            )
+        finally:
+            await writer.stop()
+            _log.info("stopped; everything taken is committed")
+    finally:
+        await engine.dispose()

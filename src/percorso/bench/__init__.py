@@ -1,0 +1,1 @@
+"""How fast percorso is against the database's own limit, measured."""

@@ -1,0 +1,58 @@
+"""`percorso db`: the schema's version."""
+
+import typer
+from rich.console import Console
+
+from percorso.cli.running import run, settings_with, with_database
+from percorso.settings import Settings
+from percorso.storage import schema
+from percorso.storage.database import create_engine
+
+app = typer.Typer(help="Migrate the database, or ask for its version.", no_args_is_help=True)
+
+
+@app.command()
+def upgrade() -> None:
+    """Bring the database to this release's schema; safe on a running system, and to run twice."""
+    with with_database(settings_with()) as settings:
+        before, after = run(_upgrade(settings))
+    console = Console()
+    if before == after:
+        console.print(f"The database was at {after} already.", highlight=False)
+    else:
+        console.print(f"The database is at {after}; it was {before or 'empty'}.", highlight=False)
+
+
+@app.command()
+def current() -> None:
+    """Say at which version the schema is; exit 1 where it is not this release's."""
+    with with_database(settings_with()) as settings:
+        version = run(_current(settings))
+    newest = schema.newest()
+    typer.echo(version or "none")
+    if version != newest:
+        typer.echo(f"This release needs {newest}: run `percorso db upgrade`.", err=True)
+        raise typer.Exit(1)
+
+
+async def _upgrade(settings: Settings) -> tuple[str | None, str | None]:
+    engine = create_engine(_url(settings), settings)
+    try:
+        before = await schema.current(engine)
+        await schema.upgrade(engine)
+        return before, await schema.current(engine)
+    finally:
+        await engine.dispose()
+
+
+async def _current(settings: Settings) -> str | None:
+    engine = create_engine(_url(settings), settings)
+    try:
+        return await schema.current(engine)
+    finally:
+        await engine.dispose()
+
+
+def _url(settings: Settings) -> str:
+    assert settings.database_url is not None  # noqa: S101 - with_database saw to it
+    return settings.database_url.get_secret_value()

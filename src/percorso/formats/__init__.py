@@ -1,0 +1,1 @@
+"""Pure functions between foreign payloads and interactions."""

@@ -1,0 +1,1 @@
+"""The routes: parse, call, render. No SQL and no rules."""

@@ -1,0 +1,75 @@
+"""Who may call what: keys with scopes."""
+
+from time import monotonic
+from typing import Annotated, Literal, get_args
+
+from fastapi import Depends, Request
+from fastapi.openapi.models import HTTPBearer as BearerModel
+from fastapi.security.base import SecurityBase
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from percorso.errors import Forbidden, Unauthorized
+from percorso.queries import api_keys
+from percorso.queries.api_keys import ApiKey
+from percorso.storage.api_keys import hash_key
+from percorso.storage.database import reading
+
+Scope = Literal["ingest", "read", "write", "privacy", "admin"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+
+_MOST_REMEMBERED = 10_000
+
+
+class Keys:
+    """The keys lately used, so that a request need not ask the database; forgotten after `seconds`."""
+
+    def __init__(self, engine: AsyncEngine, seconds: float) -> None:
+        self._engine = engine
+        self._seconds = seconds
+        self._remembered: dict[bytes, tuple[float, ApiKey | None]] = {}
+
+    async def valid(self, key: str) -> ApiKey | None:
+        """The key, where it is valid or was so `seconds` ago."""
+        key_hash = hash_key(key)
+        now = monotonic()
+        until, known = self._remembered.get(key_hash, (0.0, None))
+        if until > now:
+            return known
+        async with reading(self._engine) as session:
+            known = await api_keys.valid(session, key_hash)
+        if len(self._remembered) >= _MOST_REMEMBERED:
+            self._remembered.clear()
+        self._remembered[key_hash] = (now + self._seconds, known)
+        return known
+
+    def forget(self) -> None:
+        """Ask the database anew for every key, after a change in this process."""
+        self._remembered.clear()
+
+
+class May(SecurityBase):
+    """A dependency: the caller's key, which has one of these scopes; `admin` has them all."""
+
+    def __init__(self, *scopes: Scope) -> None:
+        self._scopes = frozenset((*scopes, "admin"))
+        self.model = BearerModel(description="A key, from `percorso keys create` or `POST /v1/keys`.")
+        self.scheme_name = "key"
+
+    async def __call__(self, request: Request) -> ApiKey:
+        """Raise Unauthorized or Forbidden, or give the key."""
+        kind, _, key = request.headers.get("authorization", "").partition(" ")
+        if kind.lower() != "bearer" or not key:
+            raise Unauthorized("Send a key as `Authorization: Bearer <key>`.")
+        keys: Keys = request.app.state.services.keys
+        known = await keys.valid(key.strip())
+        if known is None:
+            raise Unauthorized("The key is not valid.")
+        if self._scopes.isdisjoint(known.scopes):
+            raise Forbidden(f"The key needs one of these scopes: {', '.join(sorted(self._scopes))}.")
+        return known
+
+
+MayIngest = Annotated[ApiKey, Depends(May("ingest"))]
+MayRead = Annotated[ApiKey, Depends(May("read"))]
+MayWrite = Annotated[ApiKey, Depends(May("write"))]
+MayAdminister = Annotated[ApiKey, Depends(May())]

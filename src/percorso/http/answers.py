@@ -1,0 +1,75 @@
+"""What answers look like: interactions as they were given and what percorso adds, pages, ETags."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from hashlib import blake2b
+from http import HTTPStatus
+from typing import Any
+
+from asyncpg.pgproto.pgproto import UUID
+from fastapi import Request
+from fastapi.responses import Response
+
+from percorso.ingest.identity import Identifiers
+from percorso.queries.interactions import Found
+
+_BULKY = ("details", "text", "attachments", "attributes", "source_fields")
+
+
+def moment(value: datetime) -> str:
+    """RFC 3339 in UTC, to the millisecond."""
+    return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def document(text: str, identifiers: Identifiers, *, details: bool = True) -> dict[str, Any]:
+    """What a sender gave, with its identifiers in normal form."""
+    given: dict[str, Any] = json.loads(text)
+    given["customer"] = identifiers.normalised(given["customer"])
+    if not details:
+        for name in _BULKY:
+            given.pop(name, None)
+    return given
+
+
+def interaction(
+    found: Found, customer_id: UUID | None, identifiers: Identifiers, *, details: bool = True
+) -> dict[str, Any]:
+    """An interaction as it stands in every answer."""
+    return document(found.document, identifiers, details=details) | {
+        "interaction_id": str(found.interaction_id),
+        "customer_id": None if customer_id is None else str(customer_id),
+        "received_at": moment(found.received_at),
+    }
+
+
+def json_response(content: Any, *, status: int = HTTPStatus.OK, headers: Mapping[str, str] | None = None) -> Response:
+    """JSON without a detour over models."""
+    return Response(json.dumps(content, ensure_ascii=False).encode(), status, headers, "application/json")
+
+
+def page_response(request: Request, items: Iterable[Any], next_cursor: str | None, **members: Any) -> Response:
+    """A page of a list, with the next one in a Link header, and an ETag; 304 where the caller has it already."""
+    answer = json_response(members | {"items": list(items), "next_cursor": next_cursor})
+    if next_cursor is not None:
+        following = request.url.include_query_params(cursor=next_cursor)
+        answer.headers["Link"] = f'<{following.path}?{following.query}>; rel="next"'
+    return tagged(request, answer)
+
+
+def tagged(request: Request, answer: Response) -> Response:
+    """The answer with an ETag over its body, or 304 where that is what the caller has."""
+    tag = f'"{blake2b(answer.body, digest_size=16).hexdigest()}"'
+    headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
+    if "link" in answer.headers:
+        headers["Link"] = answer.headers["link"]
+    if _has(request.headers.getlist("if-none-match"), tag):
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    answer.headers.update(headers)
+    return answer
+
+
+def _has(given: Sequence[str], tag: str) -> bool:
+    """Whether an If-None-Match names this tag, by the weak comparison of RFC 9110, section 13.1.2."""
+    tags = [each.strip().removeprefix("W/") for header in given for each in header.split(",")]
+    return tag in tags or "*" in tags

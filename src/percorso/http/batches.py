@@ -1,0 +1,182 @@
+"""Many interactions at once: a JSON array, or newline-delimited JSON of any length.
+
+Items are taken in chunks; while one chunk is being committed the next is read. Memory stays bounded however long the
+body is: results wait in a file once they are many.
+"""
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing
+from tempfile import SpooledTemporaryFile
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response, StreamingResponse
+
+from percorso.errors import PercorsoError, Unavailable
+from percorso.formats.splitting import Line, LineSplitter, split_array
+from percorso.http import bodies
+from percorso.http.access import MayIngest
+from percorso.http.documented import BatchReceipt
+from percorso.http.documented import answers as documented
+from percorso.http.services import Use
+from percorso.ingest.pipeline import Pipeline
+from percorso.ingest.verdict import Verdict
+
+router = APIRouter(prefix="/v1/interactions", tags=["Interactions"])
+
+NDJSON: Final = frozenset(
+    {"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"}
+)
+_CHUNK_ITEMS: Final = 500
+_CHUNK_BYTES: Final = 1024 * 1024
+_IN_FLIGHT: Final = 2
+_IN_MEMORY: Final = 1024 * 1024
+
+_BODY = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": {"type": "array", "maxItems": 10_000, "items": {"$ref": "#/components/schemas/Interaction"}}
+        },
+        "application/x-ndjson": {"schema": {"$ref": "#/components/schemas/Interaction"}},
+    },
+}
+
+
+@router.post(
+    "/batch",
+    summary="Store many interactions",
+    response_class=Response,
+    responses=documented(BatchReceipt, 413, 415, says="Each item has its verdict; what is stored is committed."),
+    openapi_extra={"requestBody": _BODY},
+)
+async def store_batch(
+    request: Request,
+    _: MayIngest,
+    use: Use,
+    results: Annotated[
+        Literal["failed", "all"], Query(description="`all` names every item, not only those not stored.")
+    ] = "failed",
+) -> Response:
+    """Store a JSON array of interactions, or newline-delimited JSON (`application/x-ndjson`) of any length.
+
+    One bad item never fails the rest. To send a batch again, with the same ids, is safe.
+    """
+    tally = _Tally(every=results == "all")
+    chunks = _lines(request, use) if _media_type(request) in NDJSON else _array(request, use)
+    flying: deque[asyncio.Task[Sequence[Verdict]]] = deque()
+    try:
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                flying.append(asyncio.create_task(_take(use.pipeline, chunk)))
+                if len(flying) >= _IN_FLIGHT:
+                    tally.add(await flying.popleft())
+        while flying:
+            tally.add(await flying.popleft())
+    except PercorsoError as error:
+        for task in flying:
+            tally.add(await task)
+        if tally.received:
+            error.members |= tally.counts
+        tally.close()
+        raise
+    except BaseException:
+        tally.close()
+        raise
+    if tally.received and tally.received == tally.counts["retry"]:
+        tally.close()
+        raise Unavailable("Nothing could be stored.", retry_after=2)
+    return StreamingResponse(tally.document(), media_type="application/json")
+
+
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def _array(request: Request, use: Use) -> AsyncGenerator[list[Line]]:
+    """Chunks of a JSON array, which is held in memory: it has at most 10,000 items in 16 MiB."""
+    body = await bodies.read(request, cap=use.settings.max_batch_bytes)
+    items = split_array(body, most=use.settings.max_batch_items)
+    for chunk in _chunks(items):
+        yield chunk
+
+
+async def _lines(request: Request, use: Use) -> AsyncGenerator[list[Line]]:
+    """Chunks of newline-delimited JSON, as it arrives."""
+    splitter = LineSplitter(use.settings.max_event_bytes)
+    held: list[Line] = []
+    size = 0
+    async with aclosing(bodies.decoded(request)) as pieces:
+        async for piece in pieces:
+            lines = splitter.feed(piece)
+            size += len(piece)
+            held += lines
+            if len(held) >= _CHUNK_ITEMS or size >= _CHUNK_BYTES:
+                for chunk in _chunks(held):
+                    yield chunk
+                held, size = [], 0
+    for chunk in _chunks(held + splitter.finish()):
+        yield chunk
+
+
+def _chunks(items: Sequence[Line]) -> Iterator[list[Line]]:
+    for start in range(0, len(items), _CHUNK_ITEMS):
+        yield list(items[start : start + _CHUNK_ITEMS])
+
+
+async def _take(pipeline: Pipeline, chunk: Sequence[Line]) -> Sequence[Verdict]:
+    """The verdicts on a chunk; `retry` for all of it where the database could not take it."""
+    try:
+        return await pipeline.take(chunk, wait=True)
+    except Unavailable:
+        return [Verdict("retry")] * len(chunk)
+
+
+class _Tally:
+    """Counts verdicts, and keeps those that the answer is to name."""
+
+    def __init__(self, *, every: bool) -> None:
+        self.received = 0
+        self.counts = dict.fromkeys(("stored", "duplicate", "conflict", "rejected", "retry"), 0)
+        self._every = every
+        self._named = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - it is closed with the answer
+        self._any = False
+
+    def add(self, verdicts: Sequence[Verdict]) -> None:
+        """Count the verdicts on the next items."""
+        for verdict in verdicts:
+            self.counts[verdict.status] += 1
+            if self._every or verdict.status != "stored":
+                self._named.write((b"," if self._any else b"") + json.dumps(_result(self.received, verdict)).encode())
+                self._any = True
+            self.received += 1
+
+    def document(self) -> Iterator[bytes]:
+        """The answer, in pieces."""
+        counts = json.dumps({"received": self.received} | self.counts)
+        yield counts[:-1].encode() + b', "results": ['
+        self._named.seek(0)
+        while piece := self._named.read(_IN_MEMORY):
+            yield piece
+        yield b"]}"
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._named.close()
+
+
+def _result(index: int, verdict: Verdict) -> dict[str, Any]:
+    named = {
+        "interaction_id": verdict.interaction_id,
+        "customer_id": verdict.customer_id,
+        "rejection_id": verdict.rejection_id,
+    }
+    result: dict[str, Any] = {"index": index, "status": verdict.status}
+    result |= {name: str(value) for name, value in named.items() if value is not None}
+    if verdict.problems:
+        result["errors"] = [problem.as_json() for problem in verdict.problems]
+    return result

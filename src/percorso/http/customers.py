@@ -1,0 +1,70 @@
+"""Customers, and their journeys."""
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from percorso.http import answers
+from percorso.http.access import MayRead
+from percorso.http.documented import CustomerDocument, Journey
+from percorso.http.documented import answers as documented
+from percorso.http.parameters import Cursor, Details, Filtered, TheCustomer, narrowed
+from percorso.http.services import Reads, Use
+from percorso.queries import customers, journey
+
+router = APIRouter(prefix="/v1/customers", tags=["Customers"])
+
+
+@router.get(
+    "/{customer:path}/journey",
+    summary="A customer's journey, newest first",
+    response_class=Response,
+    responses=documented(Journey, 404, says="A page of the journey."),
+)
+async def read_journey(
+    request: Request,
+    _: MayRead,
+    customer: TheCustomer,
+    filters: Filtered,
+    use: Use,
+    session: Reads,
+    cursor: Cursor = None,
+    details: Details = True,  # noqa: FBT002 - FastAPI passes it by name
+) -> Response:
+    """Read the interactions of every identity of this customer, merged in time order.
+
+    Pages stay right while interactions arrive: follow `next_cursor`, with the same filters.
+    """
+    wanted = narrowed(filters, cursor, list_=f"journey-{filters.order}")
+    page = await journey.page(session, customer.identity_ids, wanted)
+    items = [answers.interaction(found, customer.customer_id, use.identifiers, details=details) for found in page.items]
+    return answers.page_response(request, items, page.next_cursor, customer_id=str(customer.customer_id))
+
+
+@router.get(
+    "/{customer:path}",
+    summary="A customer",
+    response_class=Response,
+    responses=documented(CustomerDocument, 404, says="The customer."),
+)
+async def read_customer(request: Request, _: MayRead, customer: TheCustomer, session: Reads) -> Response:
+    """Read who a customer is: every identifier, the first and the last contact, and how many there were.
+
+    Ids that a customer had before it was joined with another keep working; `customer_id` is the present one.
+    """
+    contact = await customers.contact(session, customer)
+    content = {
+        "customer_id": str(customer.customer_id),
+        "identifiers": [
+            {
+                "kind": identity.kind,
+                "value": identity.value,
+                "strong": identity.strong,
+                "first_seen_at": answers.moment(identity.first_seen_at),
+            }
+            for identity in customer.identities
+        ],
+        "first_contact_at": None if contact.first_at is None else answers.moment(contact.first_at),
+        "last_contact_at": None if contact.last_at is None else answers.moment(contact.last_at),
+        "interactions": {"total": contact.interactions, "by_channel": contact.by_channel},
+    }
+    return answers.tagged(request, answers.json_response(content))

@@ -1,0 +1,157 @@
+"""Parameters of requests: which are known, and how moments, customers and pages are given."""
+
+import re
+import uuid
+from dataclasses import replace
+from typing import Annotated, Any, Literal
+
+from asyncpg.pgproto.pgproto import UUID
+from fastapi import Depends, Path, Query, Request
+from fastapi.dependencies.models import Dependant
+from pydantic import BeforeValidator
+
+from percorso.details import Moment
+from percorso.errors import InvalidRequest, NotFound, Problem
+from percorso.http.services import Reads, Use
+from percorso.interaction import TOUCHPOINT_PATTERN, Channel, Direction, Function
+from percorso.queries import cursor, customers
+from percorso.queries.customers import Customer
+from percorso.queries.interactions import Filters
+
+Order = Literal["asc", "desc"]
+
+_LOST_PLUS = re.compile(r" (?=[0-9]{2}:[0-9]{2}$)")
+_ANY_UUID = re.compile(r"[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}")
+
+
+def _with_plus(given: Any) -> Any:
+    """Mend the commonest slip: `+` not percent-encoded arrives as a space."""
+    return _LOST_PLUS.sub("+", given) if isinstance(given, str) else given
+
+
+QueryMoment = Annotated[Moment, BeforeValidator(_with_plus)]
+Since = Annotated[
+    QueryMoment | None, Query(alias="from", description="Only what occurred at this moment or later (RFC 3339).")
+]
+Until = Annotated[
+    QueryMoment | None, Query(alias="to", description="Only what occurred before this moment (RFC 3339).")
+]
+Limit = Annotated[int, Query(ge=1, le=500, description="Most items in a page.")]
+Cursor = Annotated[str | None, Query(max_length=512, description="`next_cursor` of the page before.")]
+
+
+def _names(dependant: Dependant) -> set[str]:
+    own = {field.alias for field in dependant.query_params}
+    return own.union(*(_names(inner) for inner in dependant.dependencies))
+
+
+async def only_known(request: Request) -> None:
+    """Refuse query parameters that the route does not know, and text that the database cannot hold."""
+    path = [str(value) for value in request.path_params.values()]
+    if any("\0" in value for value in path):
+        raise NotFound("Nothing has a NUL character in its name.")
+    if not request.scope["query_string"]:
+        return
+    known = _names(request.scope["route"].dependant)
+    problems = [
+        Problem(f"/query/{name[:64]}", f"is not a parameter here; known are: {', '.join(sorted(known)) or 'none'}.")
+        for name in sorted(set(request.query_params) - known)
+    ]
+    problems += [
+        Problem(f"/query/{name}", "must not contain NUL characters.")
+        for name, value in request.query_params.multi_items()
+        if name in known and "\0" in value
+    ]
+    if problems:
+        raise InvalidRequest("A query parameter cannot be taken.", problems=problems)
+
+
+async def filters(
+    since: Since = None,
+    until: Until = None,
+    channel: Annotated[tuple[Channel, ...], Query(description="Only these channels; may be repeated.")] = (),
+    exclude_channel: Annotated[tuple[Channel, ...], Query(description="Not these channels; may be repeated.")] = (),
+    touchpoint: Annotated[
+        tuple[str, ...], Query(max_length=100, description="Only these slugs; may be repeated.")
+    ] = (),
+    kind: Annotated[tuple[str, ...], Query(max_length=100, description="Only these kinds; may be repeated.")] = (),
+    function: Annotated[tuple[Function, ...], Query(description="Only these functions; may be repeated.")] = (),
+    direction: Annotated[tuple[Direction, ...], Query(description="Only these directions; may be repeated.")] = (),
+    order: Annotated[Order, Query(description="Newest first (`desc`) or oldest first (`asc`).")] = "desc",
+    limit: Limit = 50,
+) -> Filters:
+    """Every filter of a list of interactions."""
+    if since is not None and until is not None and since >= until:
+        detail = "must be later than `from`."
+        raise InvalidRequest("The range is empty.", problems=[Problem("/query/to", detail)])
+    return Filters(
+        since=since,
+        until=until,
+        channel=channel,
+        exclude_channel=exclude_channel,
+        touchpoint=touchpoint,
+        kind=kind,
+        function=function,
+        direction=direction,
+        order=order,
+        limit=limit,
+    )
+
+
+Filtered = Annotated[Filters, Depends(filters)]
+Details = Annotated[
+    bool,
+    Query(description="`false` leaves out `details`, `text`, `attachments`, `attributes` and `source_fields`."),
+]
+RejectionId = Annotated[uuid.UUID, Path(description="The `rejection_id` that percorso gave.")]
+KeyId = Annotated[uuid.UUID, Path(description="The key's id.")]
+InteractionId = Annotated[uuid.UUID, Path(description="The `interaction_id` that percorso gave.")]
+Slug = Annotated[str, Path(max_length=128, description="The touchpoint's slug.", examples=["support-line"])]
+NewSlug = Annotated[
+    str,
+    Path(max_length=128, pattern=TOUCHPOINT_PATTERN, description="The touchpoint's slug.", examples=["support-line"]),
+]
+
+
+def position(given: str | None, *, list_: str) -> UUID | None:
+    """Where a page begins: the id in its cursor."""
+    return None if given is None else UUID(cursor.decode(given, list_=list_))
+
+
+def narrowed(filters: Filters, given: str | None, *, list_: str) -> Filters:
+    """The filters of the page that a cursor leads to."""
+    return replace(filters, after=position(given, list_=list_))
+
+
+async def customer(
+    customer: Annotated[
+        str,
+        Path(
+            max_length=700,
+            description="A customer id, or an identifier as `kind:value`, percent-encoded.",
+            examples=["email:anna@example.com"],
+        ),
+    ],
+    use: Use,
+    session: Reads,
+) -> Customer:
+    """The customer that a path names."""
+    return await customers.by_identity(session, _identity(customer, use))
+
+
+def _identity(reference: str, use: Use) -> UUID:
+    """The identity that stands for a customer reference."""
+    if _ANY_UUID.fullmatch(reference):
+        return UUID(reference)
+    kind, colon, value = reference.partition(":")
+    try:
+        if colon:
+            return use.identifiers.one(kind, value).id
+        detail = "is neither a customer id nor `kind:value`, such as email:anna@example.com"
+    except ValueError as error:
+        detail = str(error)
+    problems = [Problem("/path/customer", detail)]
+    raise InvalidRequest("The customer is not named as it must be.", problems=problems)
+
+
+TheCustomer = Annotated[Customer, Depends(customer, scope="function")]

@@ -1,0 +1,46 @@
+"""What the routes work with: made once at start, found on the application."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from percorso.http.access import Keys
+from percorso.ingest.identity import Identifiers
+from percorso.ingest.pipeline import Pipeline
+from percorso.ingest.writer import Writer
+from percorso.settings import Settings
+from percorso.storage.database import ReadSession, reading
+from percorso.storage.deployment import Deployment
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The parts of a running service."""
+
+    settings: Settings
+    engine: AsyncEngine
+    deployment: Deployment
+    identifiers: Identifiers
+    writer: Writer
+    pipeline: Pipeline
+    keys: Keys
+    schema: str
+
+
+async def services(request: Request) -> Services:
+    """The services of the application that handles this request."""
+    found: Services = request.app.state.services
+    return found
+
+
+async def read_session(request: Request) -> AsyncIterator[ReadSession]:
+    """A read session for the length of the request."""
+    async with reading((await services(request)).engine) as session:
+        yield session
+
+
+Use = Annotated[Services, Depends(services)]
+Reads = Annotated[ReadSession, Depends(read_session, scope="function")]

@@ -1,0 +1,122 @@
+"""Touchpoints, and what happened at each."""
+
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import RowMapping
+
+from percorso.http import answers
+from percorso.http.access import MayRead, MayWrite
+from percorso.http.documented import Interactions, TouchpointDocument, Touchpoints
+from percorso.http.documented import answers as documented
+from percorso.http.parameters import Cursor, Details, Filtered, Limit, NewSlug, Slug, narrowed
+from percorso.http.payloads import given, request_body
+from percorso.http.services import Reads, Use
+from percorso.interaction import Channel, Function, Stage
+from percorso.queries import cursor as cursors
+from percorso.queries import customers, touchpoints
+from percorso.storage import touchpoints as registry
+from percorso.storage.database import reading, writing
+
+router = APIRouter(prefix="/v1/touchpoints", tags=["Touchpoints"])
+
+_Text = Annotated[str | None, Field(max_length=256)]
+
+
+class TouchpointBody(BaseModel):
+    """What is said of a touchpoint; what is left out is not said."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        json_schema_extra={"examples": [{"name": "Support line", "channel": "phone", "stage": "service"}]},
+    )
+
+    channel: Channel | None = Field(None, description="The channel it belongs to.")
+    name: _Text = Field(None, description="What people call it.")
+    function: Function | None = Field(None, description="The function it serves.")
+    stage: Stage | None = Field(None, description="The stage of the journey it belongs to.")
+    owner: _Text = Field(None, description="Who looks after it.")
+    location: _Text = Field(None, description="Where it is.")
+
+
+@router.get(
+    "",
+    summary="The touchpoints",
+    response_class=Response,
+    responses=documented(Touchpoints, says="A page of touchpoints, in the order they were registered."),
+)
+async def read_touchpoints(
+    request: Request, _: MayRead, session: Reads, limit: Limit = 50, cursor: Cursor = None
+) -> Response:
+    """Read the registry: touchpoints described by hand, and those that interactions named (`discovered`)."""
+    after = 0 if cursor is None else int.from_bytes(cursors.decode(cursor, list_="touchpoints"), "big")
+    page = await touchpoints.page(session, limit=limit, after=after)
+    return answers.page_response(request, [_document(row) for row in page.items], page.next_cursor)
+
+
+@router.get(
+    "/{slug:path}/interactions",
+    summary="What happened at a touchpoint, newest first",
+    response_class=Response,
+    responses=documented(Interactions, 404, says="A page of interactions."),
+)
+async def read_interactions(
+    request: Request,
+    slug: Slug,
+    _: MayRead,
+    filters: Filtered,
+    use: Use,
+    session: Reads,
+    cursor: Cursor = None,
+    details: Details = True,  # noqa: FBT002 - FastAPI passes it by name
+) -> Response:
+    """Read the interactions at one touchpoint, with the same filters as a journey."""
+    touchpoint = await touchpoints.by_slug(session, slug)
+    wanted = narrowed(filters, cursor, list_=f"touchpoint-{filters.order}")
+    page = await touchpoints.interactions(session, touchpoint["touchpoint_id"], wanted)
+    customer_ids = await customers.customer_ids(session, [found.identity_id for found in page.items])
+    items = [
+        answers.interaction(found, customer_ids.get(found.identity_id), use.identifiers, details=details)
+        for found in page.items
+    ]
+    return answers.page_response(request, items, page.next_cursor)
+
+
+@router.get(
+    "/{slug:path}",
+    summary="A touchpoint",
+    response_class=Response,
+    responses=documented(TouchpointDocument, 404, says="The touchpoint."),
+)
+async def read_touchpoint(request: Request, slug: Slug, _: MayRead, session: Reads) -> Response:
+    """Read what is known of a touchpoint."""
+    return answers.tagged(request, answers.json_response(_document(await touchpoints.by_slug(session, slug))))
+
+
+@router.put(
+    "/{slug:path}",
+    summary="Describe a touchpoint",
+    response_class=Response,
+    responses=documented(TouchpointDocument, 413, 415, says="Described.")
+    | {201: {"model": TouchpointDocument, "description": "Described, and new."}},
+    openapi_extra=request_body(TouchpointBody),
+)
+async def describe(
+    slug: NewSlug, said: Annotated[TouchpointBody, Depends(given(TouchpointBody))], _: MayWrite, use: Use
+) -> Response:
+    """Say what a touchpoint is, in full: what is left out is no longer said. Unknown slugs are registered."""
+    async with writing(use.engine) as session:
+        new = await registry.put(session, slug, registry.Touchpoint(**said.model_dump()))
+    async with reading(use.engine) as reader:
+        document = _document(await touchpoints.by_slug(reader, slug))
+    return answers.json_response(document, status=HTTPStatus.CREATED if new else HTTPStatus.OK)
+
+
+def _document(row: RowMapping) -> dict[str, Any]:
+    names = ("slug", "channel", "name", "function", "stage", "owner", "location", "discovered")
+    times = ("created_at", "updated_at")
+    return {name: row[name] for name in names} | {name: answers.moment(row[name]) for name in times}

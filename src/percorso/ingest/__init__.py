@@ -1,0 +1,1 @@
+"""What happens to an interaction on its way in: validate, identify, write."""

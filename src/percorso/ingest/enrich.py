@@ -1,0 +1,79 @@
+"""What may happen to an interaction after it was stored: it is enriched, or deleted; both enter the commit log."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from asyncpg.pgproto.pgproto import UUID
+
+from percorso import ids
+from percorso.errors import InvalidRequest, Problem, UnknownInteraction
+from percorso.ingest.validate import parse_patch
+from percorso.storage import commits, interactions, partitions
+from percorso.storage.database import WriteSession
+from percorso.storage.interactions import Held
+
+
+async def enrich(
+    session: WriteSession, interaction_id: UUID, patch: bytes, *, by: str, generation: int, max_bytes: int
+) -> None:
+    """Apply a JSON merge patch (RFC 7396); what stood before becomes a revision. A patch that changes nothing is none.
+
+    Raises InvalidRequest where the patch, or what it leads to, cannot be taken; UnknownInteraction.
+    """
+    parse_patch(patch, max_bytes=max_bytes)
+    held = await _held(session, interaction_id)
+    before = json.loads(held.document)
+    after = merged(before, json.loads(patch))
+    if after == before:
+        return
+    document = json.dumps(after, ensure_ascii=False)
+    if len(document.encode()) > max_bytes:
+        problem = Problem("", f"leads to an interaction of over {max_bytes} bytes.")
+        raise InvalidRequest("The interaction would become too large.", problems=[problem])
+    now = datetime.now(UTC)
+    await interactions.revise(session, interaction_id, held, document, at=now, by=by)
+    await _log(session, generation, "changed", interaction_id, held, now)
+
+
+async def delete(session: WriteSession, interaction_id: UUID, *, generation: int) -> None:
+    """Delete an interaction with its revisions, for ever: its key stays. Raises UnknownInteraction."""
+    held = await _held(session, interaction_id)
+    await interactions.delete(session, interaction_id, held)
+    await _log(session, generation, "deleted", interaction_id, held, datetime.now(UTC))
+
+
+async def _held(session: WriteSession, interaction_id: UUID) -> Held:
+    held = await interactions.hold(session, interaction_id, *ids.identity_range(interaction_id.bytes))
+    if held is None:
+        raise UnknownInteraction("No interaction has this id.")
+    return held
+
+
+async def _log(
+    session: WriteSession, generation: int, what: commits.What, interaction_id: UUID, held: Held, at: datetime
+) -> None:
+    await partitions.ensure_days(session, (at,))
+    await commits.record(
+        session,
+        generation,
+        what,
+        at=at,
+        occurred_ms=[ids.occurred_ms(interaction_id.bytes)],
+        identity_ids=[held.identity_id],
+        interaction_ids=[interaction_id],
+    )
+
+
+def merged(target: Any, patch: Any) -> Any:
+    """A JSON merge patch applied: section 2 of RFC 7396."""
+    if not isinstance(patch, Mapping):
+        return patch
+    result = dict(target) if isinstance(target, Mapping) else {}
+    for name, value in patch.items():
+        if value is None:
+            result.pop(name, None)
+        else:
+            result[name] = merged(result.get(name), value)
+    return result

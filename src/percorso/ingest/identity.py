@@ -1,0 +1,72 @@
+"""Who an interaction is with: its identifiers, normalised and hashed, strongest first.
+
+Nothing is looked up: the identity id is a keyed hash, so every process comes to the same one by itself.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from asyncpg.pgproto.pgproto import UUID
+
+from percorso import ids
+from percorso.errors import Problem, RejectedInteraction
+from percorso.ingest.normalise import normalise
+from percorso.interaction import IDENTIFIER_KINDS_STRONG, IDENTIFIER_KINDS_WEAK
+from percorso.storage.identities import Identifier
+
+_RANK = {kind: rank for rank, kind in enumerate((*IDENTIFIER_KINDS_STRONG, *IDENTIFIER_KINDS_WEAK))}
+_LAST = len(_RANK)
+_STRONG = frozenset(IDENTIFIER_KINDS_STRONG)
+
+
+class Identifiers:
+    """Turns what a sender says of a customer into identifiers; remembers the latest `size` of them."""
+
+    def __init__(self, salt: bytes, region: str | None, size: int) -> None:
+        self._salt = salt
+        self._region = region
+        self._size = size
+        self._known: dict[tuple[str, str], Identifier] = {}
+
+    def one(self, kind: str, value: str) -> Identifier:
+        """The identifier of this kind and value; ValueError with a sentence where the value is not of its kind."""
+        known = self._known.get((kind, value))
+        if known is not None:
+            return known
+        normal = normalise(kind, value, self._region)
+        made = Identifier(UUID(ids.identity_id(self._salt, kind, normal)), kind, normal, kind in _STRONG)
+        if len(self._known) >= self._size:
+            del self._known[next(iter(self._known))]
+        self._known[kind, value] = made
+        return made
+
+    def of(self, customer: Mapping[str, str | Sequence[str]]) -> list[Identifier]:
+        """All identifiers of a customer, each once, strongest first; RejectedInteraction where one is not valid."""
+        found: dict[Identifier, int] = {}
+        problems: list[Problem] = []
+        for kind, given in customer.items():
+            rank = _RANK.get(kind, _LAST)
+            for index, value in enumerate((given,) if isinstance(given, str) else given):
+                try:
+                    found.setdefault(self.one(kind, value), rank)
+                except ValueError as error:
+                    pointer = f"/customer/{kind}" if isinstance(given, str) else f"/customer/{kind}/{index}"
+                    problems.append(Problem(pointer, str(error)))
+        if problems:
+            raise RejectedInteraction("An identifier is not valid.", problems=problems)
+        return list(found) if len(found) == 1 else sorted(found, key=found.__getitem__)
+
+    def normalised(self, customer: Mapping[str, str | Sequence[str]]) -> dict[str, str | list[str]]:
+        """What was said of a customer, in normal form and in the same shape; what cannot be normalised stays."""
+        return {
+            kind: self._normal(kind, given)
+            if isinstance(given, str)
+            else [self._normal(kind, value) for value in given]
+            for kind, given in customer.items()
+        }
+
+    def _normal(self, kind: str, value: str) -> str:
+        try:
+            return self.one(kind, value).value
+        except ValueError:
+            # Stored under other settings, such as another default region.
+            return value

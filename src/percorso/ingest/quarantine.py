@@ -1,0 +1,49 @@
+"""What becomes of an item that is refused: a rejection that keeps it as received, as far as it can be read."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+
+from percorso.errors import Problem
+from percorso.storage.rejected import Rejection, new_id
+
+_MOST_CHARACTERS = 256
+
+
+class _Sender(msgspec.Struct):
+    """Who sent it, where that much can be read of an item that is otherwise invalid."""
+
+    source: object = None
+    id: object = None
+
+
+def rejection(
+    payload: bytes,
+    problems: Sequence[Problem],
+    *,
+    received_at: datetime,
+    keep: int,
+    size: int | None = None,
+    format: str = "native",  # noqa: A002 - the column's name
+) -> Rejection:
+    """The rejection of this payload, of which the first `keep` bytes are kept; `size` where more was received."""
+    try:
+        sender = msgspec.json.decode(payload, type=_Sender)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        sender = _Sender()
+    return Rejection(
+        id=new_id(received_at),
+        received_at=received_at,
+        source=_readable(sender.source),
+        sender_id=_readable(sender.id),
+        problems=problems,
+        payload=payload[:keep],
+        size=len(payload) if size is None else size,
+        format=format,
+    )
+
+
+def _readable(value: object) -> str | None:
+    """A text that Postgres can hold, cut to a sensible length; None for anything else."""
+    return value[:_MOST_CHARACTERS].replace("\0", "�") if isinstance(value, str) else None

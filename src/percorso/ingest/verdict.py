@@ -1,0 +1,32 @@
+"""What became of one interaction."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, Self
+
+from asyncpg.pgproto.pgproto import UUID
+
+from percorso.errors import Problem
+
+Status = Literal["stored", "duplicate", "conflict", "rejected", "retry"]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`stored`, `duplicate` and `conflict` name the interaction that is stored; `rejected` the quarantined item.
+
+    `retry` says that it could not be stored now, and that sending it again is safe.
+    """
+
+    status: Status
+    interaction_id: UUID | None = None
+    customer_id: UUID | None = None
+    received_at: datetime | None = None
+    rejection_id: UUID | None = None
+    problems: Sequence[Problem] = ()
+
+    @classmethod
+    def rejected(cls, rejection_id: UUID, problems: Sequence[Problem]) -> Self:
+        """The verdict on what went into quarantine."""
+        return cls("rejected", rejection_id=rejection_id, problems=problems)

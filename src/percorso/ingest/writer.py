@@ -1,0 +1,224 @@
+"""The writer: a bounded queue before one connection, emptied by group commits.
+
+Whoever writes waits for the commit. While the database cannot be reached, what waits is tried again for a while, with
+the same ids, so that nothing can be stored twice; new work is refused until it is back.
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from time import monotonic
+from typing import Final
+
+import structlog
+
+from percorso.errors import Unavailable
+from percorso.ingest import group
+from percorso.ingest.known import Known
+from percorso.ingest.verdict import Verdict
+from percorso.ops import metrics
+from percorso.settings import Settings
+from percorso.storage.database import AWAY, WriteSession
+from percorso.storage.interactions import Row
+from percorso.storage.rejected import Rejection
+
+Connect = Callable[[], Awaitable[WriteSession]]
+
+_log = structlog.get_logger("percorso.writer")
+
+_ROW_OVERHEAD: Final = 256
+"""Bytes a waiting row takes beside its document, roughly."""
+_PAUSES: Final = (0.0, 0.1, 0.3, 1.0, 2.0)
+"""Seconds before each further try at a group; after the last it is answered with 503."""
+_PROBE_SECONDS: Final = 1.0
+"""How often an unreachable database is asked for."""
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    rows: Sequence[Row]
+    rejections: Sequence[Rejection]
+    size: int
+    verdicts: asyncio.Future[list[Verdict]]
+
+
+class Writer:
+    """One a process. `start` it, `write` to it from any number of tasks, `stop` it: what it had taken is committed."""
+
+    def __init__(self, connect: Connect, settings: Settings, *, generation: int) -> None:
+        self._connect = connect
+        self._settings = settings
+        self._generation = generation
+        self._known = Known(settings.seen_identities)
+        self._session: WriteSession | None = None
+        self._queue: deque[_Waiting] = deque()
+        self._rows = 0
+        self._bytes = 0
+        self._changed = asyncio.Condition()
+        self._closing = False
+        self._reachable = True
+        self._busy_since: float | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Connect and begin."""
+        self._session = await self._connect()
+        metrics.WRITER_UP.set(1)
+        self._task = asyncio.create_task(self._run(), name="percorso-writer")
+
+    async def stop(self) -> None:
+        """Take nothing more, commit what was taken, and end."""
+        async with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        if self._task is not None:
+            await self._task
+        await self._disconnect()
+
+    @property
+    def healthy(self) -> bool:
+        """Whether it takes work, and is not stuck with what it has."""
+        stuck = self._busy_since is not None and monotonic() - self._busy_since > self._settings.commit_timeout_seconds
+        running = self._task is not None and not self._task.done()
+        return running and self._reachable and not self._closing and not stuck
+
+    async def write(self, rows: Sequence[Row], rejections: Sequence[Rejection], *, wait: bool = False) -> list[Verdict]:
+        """Commit these, and give the verdict on each row, in order.
+
+        Raises Unavailable where nothing was taken: the queue is full (unless `wait`, which waits for room), the
+        database is away, or the service is stopping. Also where a commit's outcome could not be learnt in time: to
+        send it again is safe then too.
+        """
+        if not rows and not rejections:
+            return []
+        size = sum(len(row.document) + _ROW_OVERHEAD for row in rows) + sum(len(item.payload) for item in rejections)
+        async with self._changed:
+            if wait:
+                await self._changed.wait_for(lambda: self._has_room() or self._closing or not self._reachable)
+            if self._closing:
+                raise Unavailable("The service is stopping.", retry_after=2)
+            if not self._reachable:
+                raise Unavailable("The database cannot be reached.", retry_after=2)
+            if not self._has_room():
+                raise Unavailable("More arrives than can be stored.", retry_after=1)
+            waiting = _Waiting(rows, rejections, size, asyncio.get_running_loop().create_future())
+            self._queue.append(waiting)
+            self._count(waiting, 1)
+            self._changed.notify_all()
+        return await waiting.verdicts
+
+    def _has_room(self) -> bool:
+        return self._rows < self._settings.queue_rows and self._bytes < self._settings.queue_bytes
+
+    def _count(self, waiting: _Waiting, sign: int) -> None:
+        self._rows += sign * (len(waiting.rows) + len(waiting.rejections))
+        self._bytes += sign * waiting.size
+        metrics.QUEUE_ROWS.set(self._rows)
+        metrics.QUEUE_BYTES.set(self._bytes)
+
+    async def _run(self) -> None:
+        while True:
+            async with self._changed:
+                await self._changed.wait_for(lambda: self._queue or self._closing)
+                if not self._queue:
+                    return
+                taken = self._take()
+            await self._answer(taken)
+            async with self._changed:
+                for waiting in taken:
+                    self._count(waiting, -1)
+                self._changed.notify_all()
+            if not self._reachable:
+                await self._until_reachable()
+
+    def _take(self) -> list[_Waiting]:
+        """The next group: at least one, then as many as the limits of a commit allow."""
+        taken = [self._queue.popleft()]
+        rows, size = len(taken[0].rows), taken[0].size
+        while self._queue:
+            rows, size = rows + len(self._queue[0].rows), size + self._queue[0].size
+            if rows > self._settings.commit_rows or size > self._settings.commit_bytes:
+                break
+            taken.append(self._queue.popleft())
+        return taken
+
+    async def _answer(self, taken: Sequence[_Waiting]) -> None:
+        """Commit a group and resolve everyone who waits for it, whatever happens."""
+        rows = [row for waiting in taken for row in waiting.rows]
+        rejections = [rejection for waiting in taken for rejection in waiting.rejections]
+        self._busy_since = monotonic()
+        try:
+            verdicts = await self._commit(rows, rejections)
+        except Exception as error:  # noqa: BLE001 - whoever waits is told; the writer goes on
+            if not isinstance(error, Unavailable):
+                _log.exception("group commit failed", rows=len(rows))
+            for waiting in taken:
+                if not waiting.verdicts.done():
+                    waiting.verdicts.set_exception(error)
+            return
+        finally:
+            metrics.COMMIT_SECONDS.observe(monotonic() - self._busy_since)
+            self._busy_since = None
+        metrics.COMMIT_ROWS.observe(len(rows))
+        at = 0
+        for waiting in taken:
+            end = at + len(waiting.rows)
+            if not waiting.verdicts.done():
+                waiting.verdicts.set_result(verdicts[at:end])
+            at = end
+
+    async def _commit(self, rows: Sequence[Row], rejections: Sequence[Rejection]) -> list[Verdict]:
+        """Commit a group, again after each failure of the database, for as long as `_PAUSES` lasts."""
+        for tries, pause in enumerate(_PAUSES):
+            await asyncio.sleep(pause)
+            try:
+                async with asyncio.timeout(self._settings.commit_timeout_seconds):
+                    if self._session is None:
+                        self._session = await self._connect()
+                    return await group.write(
+                        self._session, self._known, rows, rejections, generation=self._generation, again=tries > 0
+                    )
+            except AWAY as error:
+                metrics.COMMIT_RETRIES.inc()
+                _log.warning("group commit will be tried again", error=type(error).__name__, tries=tries + 1)
+                await self._disconnect()
+        await self._unreachable()
+        raise Unavailable("The database cannot be reached.", retry_after=2)
+
+    async def _disconnect(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            with contextlib.suppress(Exception):
+                await session.close(timeout=1)
+
+    async def _unreachable(self) -> None:
+        """Refuse work from now on, that which waits already included."""
+        self._reachable = False
+        metrics.WRITER_UP.set(0)
+        async with self._changed:
+            for waiting in self._queue:
+                waiting.verdicts.set_exception(Unavailable("The database cannot be reached.", retry_after=2))
+                self._count(waiting, -1)
+            self._queue.clear()
+            self._changed.notify_all()
+
+    async def _until_reachable(self) -> None:
+        """Ask for the database until it takes writes again, or the service stops."""
+        while not self._closing:
+            try:
+                async with asyncio.timeout(self._settings.connect_timeout_seconds):
+                    session = await self._connect()
+                    if await session.fetchval("SHOW transaction_read_only") == "off":
+                        self._session, self._reachable = session, True
+                        metrics.WRITER_UP.set(1)
+                        _log.info("the database is back")
+                        return
+                    await session.close()
+            except AWAY as error:
+                _log.warning("the database cannot be reached", error=type(error).__name__)
+            async with self._changed:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_PROBE_SECONDS):
+                        await self._changed.wait_for(lambda: self._closing)

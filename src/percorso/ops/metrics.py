@@ -1,0 +1,26 @@
+"""What the service counts, for Prometheus. Labels never carry anything personal or unbounded."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+INTERACTIONS = Counter("percorso_interactions", "Interactions taken in, by verdict.", ["status"])
+COMMIT_SECONDS = Histogram(
+    "percorso_commit_seconds",
+    "Time of one group commit, seconds.",
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10),
+)
+COMMIT_ROWS = Histogram(
+    "percorso_commit_rows",
+    "Interactions in one group commit.",
+    buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000),
+)
+COMMIT_RETRIES = Counter("percorso_commit_retries", "Group commits tried again after a failure of the database.")
+QUEUE_ROWS = Gauge("percorso_queue_rows", "Interactions waiting for the writer.", multiprocess_mode="livesum")
+QUEUE_BYTES = Gauge("percorso_queue_bytes", "Bytes waiting for the writer.", multiprocess_mode="livesum")
+WRITER_UP = Gauge("percorso_writer_up", "1 while the writer can reach the database.", multiprocess_mode="livemin")
+REQUESTS = Counter("percorso_http_requests", "Requests answered.", ["route", "method", "status"])
+REQUEST_SECONDS = Histogram(
+    "percorso_http_request_seconds",
+    "Time to answer a request, seconds.",
+    ["route"],
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60),
+)

@@ -1,0 +1,38 @@
+"""Cursors: opaque to callers, a position in an order to us, so that pages stay right while data is being written."""
+
+import base64
+import binascii
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from percorso.errors import InvalidRequest, Problem
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[Item]):
+    """Some items of a list, and where the next begin; None: these are the last."""
+
+    items: Sequence[Item]
+    next_cursor: str | None
+
+
+def encode(position: bytes, *, list_: str) -> str:
+    """A cursor after this position, good only for the list (and order) so named."""
+    return base64.urlsafe_b64encode(bytes((len(position),)) + position + list_.encode()).decode().rstrip("=")
+
+
+def decode(cursor: str, *, list_: str) -> bytes:
+    """The position of a cursor of this list; InvalidRequest where it is none."""
+    try:
+        raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        raw = b""
+    length = raw[0] if raw else 0
+    position = raw[1 : 1 + length]
+    if not length or len(position) != length or raw[1 + length :] != list_.encode():
+        detail = "is not a cursor of this list in this order: take it from `next_cursor`."
+        raise InvalidRequest(f"The cursor {detail}", problems=[Problem("/query/cursor", detail)])
+    return position

@@ -1,0 +1,66 @@
+"""Every knob, described. Each is read from the environment as `PERCORSO_<NAME>`, or from a `.env` file."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveInt, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Bytes = Annotated[int, Field(gt=0)]
+
+
+class Settings(BaseSettings):
+    """Read once at start; every field has a default that works."""
+
+    model_config = SettingsConfigDict(env_prefix="PERCORSO_", env_file=".env", extra="ignore", frozen=True)
+
+    database_url: SecretStr | None = Field(
+        None,
+        description="Postgres 15 or newer, as `postgresql://user:password@host/name`. Unset: an embedded PostgreSQL.",
+    )
+    data_dir: Path = Field(Path(".percorso"), description="Where the embedded PostgreSQL keeps its data.")
+    bootstrap_key: SecretStr | None = Field(
+        None, description="The secret of a first admin key, made at start if it does not exist yet. For automation."
+    )
+    host: str = Field("127.0.0.1", description="The address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="The port to listen on; 0 takes a free one.")
+    workers: PositiveInt = Field(1, description="How many processes serve requests.")
+    public_url: str | None = Field(
+        None, description="The service's address as clients see it, where a proxy stands before it."
+    )
+    default_region: str | None = Field(
+        None,
+        pattern="^[A-Z]{2}$",
+        description="The ISO 3166 country of phone numbers given without `+`. Unset: they are refused.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="The least severe log line written."
+    )
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="How log lines look; `auto` is console on a terminal and JSON elsewhere."
+    )
+    commit_timeout_seconds: PositiveInt = Field(10, description="A group commit that takes longer is tried anew.")
+    pool_size: PositiveInt = Field(10, description="Database connections a process keeps for reading.")
+    statement_timeout_seconds: PositiveInt = Field(30, description="A reading statement is cancelled after so long.")
+    connect_timeout_seconds: PositiveInt = Field(5, description="How long to wait for a new database connection.")
+    max_event_bytes: Bytes = Field(64 * 1024, description="An interaction larger than this is rejected.")
+    max_batch_bytes: Bytes = Field(
+        16 * 1024 * 1024, description="A JSON array larger than this, decompressed, is refused."
+    )
+    max_batch_items: PositiveInt = Field(
+        10_000, description="A JSON array of more items is refused; NDJSON has no such limit."
+    )
+    max_future_seconds: PositiveInt = Field(24 * 3600, description="An interaction further in the future is rejected.")
+    commit_rows: PositiveInt = Field(2_000, description="Most interactions in one group commit.")
+    commit_bytes: Bytes = Field(8 * 1024 * 1024, description="Most bytes of interactions in one group commit.")
+    queue_rows: PositiveInt = Field(
+        20_000, description="Interactions that may wait for the writer; more are answered 503."
+    )
+    queue_bytes: Bytes = Field(
+        64 * 1024 * 1024, description="Bytes that may wait for the writer; more are answered 503."
+    )
+    seen_identities: PositiveInt = Field(
+        200_000, description="Identifiers a process remembers as stored, to skip writing them."
+    )
+    key_cache_seconds: PositiveInt = Field(5, description="How long a revoked key may still work in a running process.")
+    drain_seconds: PositiveInt = Field(30, description="How long a stop waits for requests in progress.")

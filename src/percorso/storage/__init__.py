@@ -1,0 +1,1 @@
+"""The only place with SQL that writes; one noun a file."""

@@ -1,0 +1,37 @@
+"""The commit log: one row per transaction that stored or changed interactions, for whatever follows the changes."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Literal
+
+from asyncpg.pgproto.pgproto import UUID
+
+from percorso import ids
+from percorso.storage.database import WriteSession
+
+What = Literal["stored", "changed", "deleted"]
+
+_HOUR_MS = 3_600_000
+
+
+async def record(
+    session: WriteSession,
+    generation: int,
+    what: What,
+    *,
+    at: datetime,
+    occurred_ms: Iterable[int],
+    identity_ids: Sequence[UUID],
+    interaction_ids: Sequence[UUID],
+) -> None:
+    """Name what this transaction did; the ids stand pairwise. The day's partition must exist."""
+    await session.execute(
+        "INSERT INTO commits (generation, xid8, at, what, hours, identity_ids, interaction_ids) "
+        "VALUES ($1, pg_current_xact_id(), $2, $3, $4, $5, $6)",
+        generation,
+        at,
+        what,
+        [ids.from_unix_ms(hour * _HOUR_MS) for hour in sorted({moment // _HOUR_MS for moment in occurred_ms})],
+        identity_ids,
+        interaction_ids,
+    )

@@ -1,0 +1,108 @@
+"""Connections: one engine a process, and two session types that say in a signature who may write."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import NewType
+
+import asyncpg
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from percorso.errors import StartupError
+from percorso.settings import Settings
+
+ReadSession = NewType("ReadSession", AsyncConnection)
+"""For `queries/`: every statement sees what is committed when it begins."""
+
+WriteSession = NewType("WriteSession", "asyncpg.Connection[asyncpg.Record]")
+"""For `storage/`: one transaction. asyncpg's own connection, since only that can COPY."""
+
+OLDEST_SERVER = 150_000
+"""`server_version_num` of PostgreSQL 15, the oldest that is tested."""
+
+
+def parse_url(url: str) -> URL:
+    """A Postgres URL in any of the usual spellings, as SQLAlchemy's; StartupError where it is none."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise StartupError("PERCORSO_DATABASE_URL is not a URL: use postgresql://user:password@host/name.") from error
+    if parsed.drivername.partition("+")[0] not in {"postgresql", "postgres"}:
+        raise StartupError(f"PERCORSO_DATABASE_URL names {parsed.drivername!r}; percorso stores in postgresql:// only.")
+    return parsed.set(drivername="postgresql+asyncpg")
+
+
+def create_engine(url: str, settings: Settings) -> AsyncEngine:
+    """The process's pool of reading connections."""
+    return create_async_engine(
+        parse_url(url),
+        pool_size=settings.pool_size,
+        max_overflow=0,
+        pool_timeout=settings.connect_timeout_seconds,
+        pool_pre_ping=False,
+        connect_args={
+            "timeout": settings.connect_timeout_seconds,
+            "server_settings": {
+                "application_name": "percorso",
+                "statement_timeout": str(settings.statement_timeout_seconds * 1000),
+                "jit": "off",
+            },
+        },
+    )
+
+
+async def connect(url: str, settings: Settings, *, name: str) -> "asyncpg.Connection[asyncpg.Record]":
+    """One plain asyncpg connection, for COPY; `name` shows in `pg_stat_activity`."""
+    parsed = parse_url(url).set(drivername="postgresql")
+    return await asyncpg.connect(
+        parsed.render_as_string(hide_password=False),
+        timeout=settings.connect_timeout_seconds,
+        server_settings={"application_name": name, "jit": "off"},
+    )
+
+
+AWAY = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.PostgresSystemError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.ObjectNotInPrerequisiteStateError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    OSError,
+    TimeoutError,
+)
+"""Failures of the database or of the way to it, after which the same statement may succeed."""
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether a failure, or what it came from, is one of `AWAY` or a pool that had no connection to give."""
+    causes: BaseException | None = error
+    while causes is not None:
+        if isinstance(causes, (*AWAY, PoolTimeout)):
+            return True
+        causes = causes.__cause__ or causes.__context__
+    return False
+
+
+@asynccontextmanager
+async def reading(engine: AsyncEngine) -> AsyncIterator[ReadSession]:
+    """A read session; each of its statements sees what is committed when it begins."""
+    async with engine.connect() as connection:
+        yield ReadSession(await connection.execution_options(isolation_level="AUTOCOMMIT"))
+
+
+@asynccontextmanager
+async def writing(engine: AsyncEngine) -> AsyncIterator[WriteSession]:
+    """A write session: committed at the end of the block, rolled back where the block raises."""
+    async with engine.connect() as connection:
+        driver = (await connection.get_raw_connection()).driver_connection
+        assert driver is not None  # noqa: S101 - the pool hands out open connections only
+        async with driver.transaction():
+            yield WriteSession(driver)

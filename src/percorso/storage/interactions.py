@@ -1,0 +1,154 @@
+"""The facts: stored once, enriched on request, deleted on request."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from asyncpg.pgproto.pgproto import UUID
+
+from percorso.storage.database import WriteSession
+from percorso.storage.identities import Identifier
+
+_COLUMNS = (
+    "identity_id", "id", "received_at", "touchpoint_id", "channel", "kind", "function", "direction", "document",
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class Row:
+    """One interaction, ready to be stored. `identifiers` has the strongest first: it is stored under that."""
+
+    key: UUID
+    id: UUID
+    identifiers: Sequence[Identifier]
+    received_at: datetime
+    occurred_ms: int
+    source: str
+    touchpoint: str
+    channel: str
+    kind: str | None
+    function: str | None
+    direction: str
+    document: str
+    time_assigned: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What stands under a dedup key; `document` is as first received, None where the interaction was deleted."""
+
+    identity_id: UUID
+    interaction_id: UUID
+    received_at: datetime | None
+    document: str | None
+
+
+async def copy(session: WriteSession, rows: Sequence[Row], touchpoint_ids: dict[str, int]) -> None:
+    """Store rows whose keys are stored in the same transaction."""
+    await session.copy_records_to_table(
+        "interactions",
+        columns=_COLUMNS,
+        records=[
+            (
+                row.identifiers[0].id,
+                row.id,
+                row.received_at,
+                touchpoint_ids[row.touchpoint],
+                row.channel,
+                row.kind,
+                row.function,
+                row.direction,
+                row.document,
+            )
+            for row in rows
+        ],
+    )
+
+
+async def copy_keys(session: WriteSession, rows: Sequence[Row]) -> None:
+    """Store the keys of rows, sorted by key; asyncpg.UniqueViolationError where one is stored already."""
+    await session.copy_records_to_table(
+        "interaction_keys",
+        columns=("key", "identity_id", "interaction_id"),
+        records=[(row.key, row.identifiers[0].id, row.id) for row in rows],
+    )
+
+
+async def insert_new_keys(session: WriteSession, rows: Sequence[Row]) -> set[UUID]:
+    """Store the keys of rows, sorted by key, that are not stored yet, and say which were new."""
+    new = await session.fetch(
+        "INSERT INTO interaction_keys (key, identity_id, interaction_id) "
+        "SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) ON CONFLICT DO NOTHING RETURNING key",
+        [row.key for row in rows],
+        [row.identifiers[0].id for row in rows],
+        [row.id for row in rows],
+    )
+    return {record["key"] for record in new}
+
+
+async def stored_under(session: WriteSession, keys: Sequence[UUID]) -> dict[UUID, Stored]:
+    """What stands under these keys, by key. Relies on both primary keys."""
+    records = await session.fetch(
+        "SELECT k.key, k.identity_id, k.interaction_id, i.received_at, "
+        "coalesce(r.document, i.document)::text AS document "
+        "FROM interaction_keys k "
+        "LEFT JOIN interactions i ON i.identity_id = k.identity_id AND i.id = k.interaction_id "
+        "LEFT JOIN interaction_revisions r "
+        "ON i.revision > 0 AND r.identity_id = i.identity_id AND r.interaction_id = i.id AND r.revision = 0 "
+        "WHERE k.key = ANY($1)",
+        keys,
+    )
+    return {r["key"]: Stored(r["identity_id"], r["interaction_id"], r["received_at"], r["document"]) for r in records}
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An interaction locked for a change."""
+
+    identity_id: UUID
+    revision: int
+    document: str
+
+
+async def hold(session: WriteSession, interaction_id: UUID, low: UUID, high: UUID) -> Held | None:
+    """Lock an interaction until the transaction ends; `low` and `high` bound its identity id. None: there is none."""
+    record = await session.fetchrow(
+        "SELECT identity_id, revision, document::text AS document FROM interactions "
+        "WHERE id = $1 AND identity_id BETWEEN $2 AND $3 FOR UPDATE",
+        interaction_id,
+        low,
+        high,
+    )
+    return None if record is None else Held(record["identity_id"], record["revision"], record["document"])
+
+
+async def revise(
+    session: WriteSession, interaction_id: UUID, held: Held, document: str, *, at: datetime, by: str
+) -> None:
+    """Put a new document in the place of a held one, which becomes a revision."""
+    await session.execute(
+        "INSERT INTO interaction_revisions (identity_id, interaction_id, revision, replaced_at, replaced_by, document) "
+        "VALUES ($1, $2, $3, $4, $5, $6::text::json)",
+        held.identity_id,
+        interaction_id,
+        held.revision,
+        at,
+        by,
+        held.document,
+    )
+    await session.execute(
+        "UPDATE interactions SET document = $3::text::json, revision = revision + 1 WHERE identity_id = $1 AND id = $2",
+        held.identity_id,
+        interaction_id,
+        document,
+    )
+
+
+async def delete(session: WriteSession, interaction_id: UUID, held: Held) -> None:
+    """Delete a held interaction and its revisions. Its key stays, so that it cannot come back."""
+    for table, column in (("interaction_revisions", "interaction_id"), ("interactions", "id")):
+        await session.execute(
+            f"DELETE FROM {table} WHERE identity_id = $1 AND {column} = $2",
+            held.identity_id,
+            interaction_id,
+        )

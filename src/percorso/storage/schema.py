@@ -1,0 +1,81 @@
+"""The schema's version: bring a database to the newest, and say whether it is there."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+import percorso
+from percorso.errors import StartupError
+from percorso.storage.database import OLDEST_SERVER, is_away
+
+_LOCK = 0x70657263_6D696772
+"""Advisory lock: replicas that start together migrate one after the other."""
+
+
+def migrations() -> Path:
+    """Where the migrations are: inside an installed wheel, beside `src/` in a checkout."""
+    package = Path(percorso.__file__).parent
+    installed = package / "migrations"
+    return installed if installed.is_dir() else package.parents[1] / "migrations"
+
+
+def alembic_config(connection: Connection | None = None) -> Config:
+    """Alembic's configuration, without a file; `connection` is what the migrations run on."""
+    config = Config()
+    config.set_main_option("script_location", str(migrations()))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    return config
+
+
+def newest() -> str:
+    """The version this release needs."""
+    head = ScriptDirectory.from_config(alembic_config()).get_current_head()
+    if head is None:
+        raise StartupError(f"No migrations in {migrations()}: the installation is incomplete.")
+    return head
+
+
+async def current(engine: AsyncEngine) -> str | None:
+    """The version the database is at; None where it has no percorso schema."""
+    async with engine.connect() as connection:
+        return await connection.run_sync(lambda sync: MigrationContext.configure(sync).get_current_revision())
+
+
+async def upgrade(engine: AsyncEngine) -> None:
+    """Run every migration that is missing; safe to call from several processes at once."""
+    async with engine.connect() as connection:
+        await connection.execution_options(isolation_level="AUTOCOMMIT")
+        version = (await connection.execute(text("SHOW server_version_num"))).scalar_one()
+        if int(version) < OLDEST_SERVER:
+            raise StartupError(f"The database server is too old ({version}): percorso needs PostgreSQL 15 or newer.")
+        await connection.execute(text("SET statement_timeout = 0"))
+        await connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": _LOCK})
+        try:
+            async with engine.connect() as migrating:
+                await migrating.execute(text("SET statement_timeout = 0"))
+                await migrating.commit()
+                await migrating.run_sync(lambda sync: command.upgrade(alembic_config(sync), "head"))
+                await migrating.commit()
+        finally:
+            await connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": _LOCK})
+
+
+async def require(engine: AsyncEngine) -> None:
+    """Raise StartupError unless the database is reachable and at this release's version."""
+    try:
+        version = await current(engine)
+    except Exception as error:
+        if not is_away(error):
+            raise
+        raise StartupError(
+            f"The database cannot be reached ({type(error).__name__}): see PERCORSO_DATABASE_URL."
+        ) from error
+    if version != newest():
+        found = "has no percorso schema" if version is None else f"is at schema {version}"
+        raise StartupError(f"The database {found}; this release needs {newest()}. Run `percorso db upgrade`.")
