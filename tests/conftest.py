@@ -1,49 +1,36 @@
-"""A real database for every test: cloned from a template that Alembic migrated, on an embedded server or a given one."""
+"""A real database for every test: cloned from a template that Alembic migrated, on an embedded or a given server."""
 
 import asyncio
-import json
 import os
 import secrets
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import httpx
 import pytest
-from fastapi import FastAPI
-from hypothesis import HealthCheck, settings as hypothesis
-from percorso.app import create_app, serving
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis
+
+from percorso.app import serving
 from percorso.http.services import Services
 from percorso.ops import embedded
-from percorso.settings import Settings
 from percorso.storage import schema
-from percorso.storage.database import create_engine, parse_url
-from pydantic import SecretStr
-
-KEY = "key-of-the-tests"
-FIXTURES = Path(__file__).parent / "fixtures"
+from percorso.storage.database import create_engine
+from support import Make, database_of, running, settings_for
 
 hypothesis.register_profile(
-    "percorso", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
+    "percorso",
+    deadline=None,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    derandomize=True,
 )
 hypothesis.register_profile("long", parent=hypothesis.get_profile("percorso"), max_examples=2000, derandomize=False)
 hypothesis.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "percorso"))
-
-Make = Callable[..., dict[str, Any]]
-Post = Callable[..., Awaitable[httpx.Response]]
-
-
-def settings_for(url: str, **given: Any) -> Settings:
-    """The settings of a test: nothing is read from a file."""
-    return Settings(_env_file=None, database_url=SecretStr(url), bootstrap_key=SecretStr(KEY), **given)  # type: ignore[call-arg]
-
-
-def database_of(url: str, name: str) -> str:
-    """The URL of another database on the same server."""
-    return parse_url(url).set(drivername="postgresql", database=name).render_as_string(hide_password=False)
 
 
 async def _execute(url: str, *statements: str) -> None:
@@ -113,17 +100,6 @@ async def services(database_url: str) -> AsyncIterator[Services]:
         yield running
 
 
-@asynccontextmanager
-async def running(url: str, **given: Any) -> AsyncIterator[tuple[FastAPI, httpx.AsyncClient]]:
-    """An application on this database, and a client of it that has a key with every scope."""
-    app = create_app(settings_for(url, **given))
-    async with app.router.lifespan_context(app):
-        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-        headers = {"Authorization": f"Bearer {KEY}"}
-        async with httpx.AsyncClient(transport=transport, base_url="http://percorso.test", headers=headers) as client:
-            yield app, client
-
-
 @pytest.fixture
 async def client(database_url: str) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a service on this test's database, with a key that has every scope."""
@@ -142,15 +118,10 @@ def make() -> Make:
         usual: dict[str, Any] = {
             "source": "test",
             "id": f"event-{count}",
-            "occurred_at": f"2026-03-{1 + count // 86400 % 28:02d}T{count // 3600 % 24:02d}:{count // 60 % 60:02d}:{count % 60:02d}Z",
+            "occurred_at": (datetime(2026, 3, 1, tzinfo=UTC) + timedelta(seconds=count)).isoformat(),
             "channel": "phone",
             "customer": {"email": "anna@example.com"},
         }
         return {name: value for name, value in (usual | members).items() if value is not None}
 
     return interaction
-
-
-def ndjson(*items: dict[str, Any]) -> bytes:
-    """Items as newline-delimited JSON."""
-    return b"".join(json.dumps(item).encode() + b"\n" for item in items)
