@@ -1,6 +1,7 @@
 """Alembic's entry: runs the migrations on the database that percorso hands over, or prints them as SQL."""
 
 from alembic import context
+
 from percorso.storage.tables import metadata
 
 

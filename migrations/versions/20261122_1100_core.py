@@ -28,7 +28,7 @@ CREATE TABLE interactions (
     kind text,
     function text,
     direction text NOT NULL,
-    revision smallint DEFAULT 0 NOT NULL,
+    revision integer DEFAULT 0 NOT NULL,
     document json NOT NULL,
     CONSTRAINT interactions_pkey PRIMARY KEY (identity_id, id)
 ) PARTITION BY RANGE (id);
@@ -47,7 +47,7 @@ CREATE TABLE interaction_keys (
 CREATE TABLE interaction_revisions (
     identity_id uuid NOT NULL,
     interaction_id uuid NOT NULL,
-    revision smallint NOT NULL,
+    revision integer NOT NULL,
     replaced_at timestamptz NOT NULL,
     replaced_by text,
     document json NOT NULL,
@@ -181,12 +181,14 @@ COMMENT ON COLUMN api_keys.key_hash IS 'SHA-256 of the key, which has 256 random
 
 def upgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '5s'")
+    op.execute("SET LOCAL statement_timeout = '60s'")
     for statement in (TABLES + COMMENTS).split(";\n"):
         op.execute(statement.strip())
 
 
 def downgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '5s'")
+    op.execute("SET LOCAL statement_timeout = '60s'")
     for table in (
         "api_keys",
         "rejected_interactions",

@@ -1,5 +1,7 @@
 """`percorso db`: the schema's version."""
 
+from typing import Annotated
+
 import typer
 from rich.console import Console
 
@@ -12,8 +14,13 @@ app = typer.Typer(help="Migrate the database, or ask for its version.", no_args_
 
 
 @app.command()
-def upgrade() -> None:
+def upgrade(
+    *, sql: Annotated[bool, typer.Option("--sql", help="Print all migrations as SQL, and run nothing.")] = False
+) -> None:
     """Bring the database to this release's schema; safe on a running system, and to run twice."""
+    if sql:
+        typer.echo(schema.as_sql(), nl=False)
+        return
     with with_database(settings_with()) as settings:
         before, after = run(_upgrade(settings))
     console = Console()

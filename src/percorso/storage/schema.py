@@ -1,5 +1,6 @@
 """The schema's version: bring a database to the newest, and say whether it is there."""
 
+from io import StringIO
 from pathlib import Path
 
 from alembic import command
@@ -64,6 +65,14 @@ async def upgrade(engine: AsyncEngine) -> None:
                 await migrating.commit()
         finally:
             await connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": _LOCK})
+
+
+def as_sql() -> str:
+    """Every migration, as the SQL it runs on an empty database."""
+    config = alembic_config()
+    config.output_buffer = StringIO()
+    command.upgrade(config, "head", sql=True)
+    return config.output_buffer.getvalue()
 
 
 async def require(engine: AsyncEngine) -> None:
