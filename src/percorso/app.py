@@ -10,7 +10,7 @@ from fastapi import Depends, FastAPI
 from percorso.errors import StartupError
 from percorso.http import batches, customers, health, interactions, keys, openapi, problems, rejected, touchpoints
 from percorso.http.access import SCOPES, Keys
-from percorso.http.middleware import Observed
+from percorso.http.middleware import EncodedSlashes, Observed
 from percorso.http.parameters import only_known
 from percorso.http.services import Services
 from percorso.ingest.identity import Identifiers
@@ -33,13 +33,16 @@ Errors are `application/problem+json`: a 4xx says what to mend, a 5xx is safe to
 """
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
-    """Make the application. It needs `database_url`, and a schema of this release's version (StartupError)."""
+def create_app(settings: Settings | None = None, *, writer_class: type[Writer] = Writer) -> FastAPI:
+    """Make the application. It needs `database_url`, and a schema of this release's version (StartupError).
+
+    `writer_class` is for measuring what storing costs, by a writer that does not store.
+    """
     settings = settings or Settings()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with serving(settings) as services:
+        async with serving(settings, writer_class=writer_class) as services:
             app.state.services = services
             yield
 
@@ -51,17 +54,20 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
         dependencies=[Depends(only_known)],
         separate_input_output_schemas=False,
+        redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
     )
     for room in (interactions, batches, customers, touchpoints, rejected, keys, health):
         app.include_router(room.router)
     problems.install(app)
+    app.add_middleware(EncodedSlashes)
     app.add_middleware(Observed)
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
     return app
 
 
 @asynccontextmanager
-async def serving(settings: Settings) -> AsyncIterator[Services]:
+async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) -> AsyncIterator[Services]:
     """Everything a process needs to take and give interactions; at the end what was taken is committed."""
     if settings.database_url is None:
         raise StartupError("PERCORSO_DATABASE_URL is not set.")
@@ -79,7 +85,7 @@ async def serving(settings: Settings) -> AsyncIterator[Services]:
         async def connect() -> WriteSession:
             return WriteSession(await database.connect(url, settings, name="percorso-writer"))
 
-        writer = Writer(connect, settings, generation=this.generation)
+        writer = writer_class(connect, settings, generation=this.generation)
         await writer.start()
         try:
             yield Services(

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from hashlib import blake2b
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote, urlencode
 
 from asyncpg.pgproto.pgproto import UUID
 from fastapi import Request
@@ -14,6 +15,7 @@ from fastapi.responses import Response
 from percorso.ingest.identity import Identifiers
 from percorso.queries.interactions import Found
 
+_IN_PATHS = "/%:@!$&'()*+,;=~"
 _BULKY = ("details", "text", "attachments", "attributes", "source_fields")
 
 
@@ -52,9 +54,15 @@ def page_response(request: Request, items: Iterable[Any], next_cursor: str | Non
     """A page of a list, with the next one in a Link header, and an ETag; 304 where the caller has it already."""
     answer = json_response(members | {"items": list(items), "next_cursor": next_cursor})
     if next_cursor is not None:
-        following = request.url.include_query_params(cursor=next_cursor)
-        answer.headers["Link"] = f'<{following.path}?{following.query}>; rel="next"'
+        answer.headers["Link"] = f'<{_following(request, next_cursor)}>; rel="next"'
     return tagged(request, answer)
+
+
+def _following(request: Request, next_cursor: str) -> str:
+    """Where the next page is: the path as it was sent, encoded slashes and all, and the query but for the cursor."""
+    path = quote(request.scope.get("raw_path") or request.scope["path"], safe=_IN_PATHS)
+    query = [(name, value) for name, value in request.query_params.multi_items() if name != "cursor"]
+    return f"{path}?{urlencode([*query, ('cursor', next_cursor)])}"
 
 
 def tagged(request: Request, answer: Response) -> Response:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
-from percorso.errors import PercorsoError, Unavailable
+from percorso.errors import MalformedBody, PercorsoError, Problem, Unavailable
 from percorso.formats.splitting import Line, LineSplitter, split_array
 from percorso.http import bodies
 from percorso.http.access import MayIngest
@@ -34,6 +34,8 @@ _CHUNK_ITEMS: Final = 500
 _CHUNK_BYTES: Final = 1024 * 1024
 _IN_FLIGHT: Final = 2
 _IN_MEMORY: Final = 1024 * 1024
+_BEGINNING: Final = 64
+_OR_LINES: Final = ", or application/x-ndjson for one interaction a line"
 
 _BODY = {
     "required": True,
@@ -53,7 +55,7 @@ _BODY = {
     responses=documented(BatchReceipt, 413, 415, says="Each item has its verdict; what is stored is committed."),
     openapi_extra={"requestBody": _BODY},
 )
-async def store_batch(
+async def store_interactions(
     request: Request,
     _: MayIngest,
     use: Use,
@@ -66,60 +68,79 @@ async def store_batch(
     One bad item never fails the rest. To send a batch again, with the same ids, is safe.
     """
     tally = _Tally(every=results == "all")
-    chunks = _lines(request, use) if _media_type(request) in NDJSON else _array(request, use)
-    flying: deque[asyncio.Task[Sequence[Verdict]]] = deque()
+    chunks = _lines(request, use) if bodies.media_type(request) in NDJSON else _array(request, use)
     try:
-        async with aclosing(chunks):
-            async for chunk in chunks:
-                flying.append(asyncio.create_task(_take(use.pipeline, chunk)))
-                if len(flying) >= _IN_FLIGHT:
-                    tally.add(await flying.popleft())
-        while flying:
-            tally.add(await flying.popleft())
+        await _take_all(chunks, use.pipeline, tally)
     except PercorsoError as error:
-        for task in flying:
-            tally.add(await task)
-        if tally.received:
-            error.members |= tally.counts
+        error.members |= {"received": tally.received} | tally.counts
         tally.close()
         raise
     except BaseException:
         tally.close()
         raise
-    if tally.received and tally.received == tally.counts["retry"]:
-        tally.close()
-        raise Unavailable("Nothing could be stored.", retry_after=2)
     return StreamingResponse(tally.document(), media_type="application/json")
 
 
-def _media_type(request: Request) -> str:
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+async def _take_all(chunks: AsyncGenerator[list[Line]], pipeline: Pipeline, tally: "_Tally") -> None:
+    """Take each chunk while the next arrives; where the body breaks, what came before is taken all the same.
+
+    Raises what broke the body, or Unavailable where nothing of it could be stored.
+    """
+    flying: deque[asyncio.Task[Sequence[Verdict]]] = deque()
+    broken: PercorsoError | None = None
+    try:
+        try:
+            async with aclosing(chunks):
+                async for chunk in chunks:
+                    flying.append(asyncio.create_task(_take(pipeline, chunk)))
+                    if len(flying) >= _IN_FLIGHT:
+                        tally.add(await flying.popleft())
+        except PercorsoError as error:
+            broken = error
+        while flying:
+            tally.add(await flying.popleft())
+    finally:
+        for task in flying:
+            task.cancel()
+    if broken is not None:
+        raise broken
+    if tally.received and tally.received == tally.counts["retry"]:
+        raise Unavailable("Nothing could be stored.", retry_after=2)
 
 
 async def _array(request: Request, use: Use) -> AsyncGenerator[list[Line]]:
     """Chunks of a JSON array, which is held in memory: it has at most 10,000 items in 16 MiB."""
-    body = await bodies.read(request, cap=use.settings.max_batch_bytes)
+    body = await bodies.read(request, cap=use.settings.max_batch_bytes, others=_OR_LINES)
+    if body[:_BEGINNING].lstrip().startswith(b"{"):
+        detail = "A JSON array begins with `[`; lines of JSON need `Content-Type: application/x-ndjson`."
+        raise MalformedBody(detail, problems=[Problem("", detail)])
     items = split_array(body, most=use.settings.max_batch_items)
     for chunk in _chunks(items):
         yield chunk
 
 
 async def _lines(request: Request, use: Use) -> AsyncGenerator[list[Line]]:
-    """Chunks of newline-delimited JSON, as it arrives."""
+    """Chunks of newline-delimited JSON, as it arrives; where the body breaks, first the lines that were whole."""
     splitter = LineSplitter(use.settings.max_event_bytes)
     held: list[Line] = []
     size = 0
-    async with aclosing(bodies.decoded(request)) as pieces:
-        async for piece in pieces:
-            lines = splitter.feed(piece)
-            size += len(piece)
-            held += lines
-            if len(held) >= _CHUNK_ITEMS or size >= _CHUNK_BYTES:
-                for chunk in _chunks(held):
-                    yield chunk
-                held, size = [], 0
-    for chunk in _chunks(held + splitter.finish()):
+    broken: PercorsoError | None = None
+    try:
+        async with aclosing(bodies.decoded(request)) as pieces:
+            async for piece in pieces:
+                held += splitter.feed(piece)
+                size += len(piece)
+                if len(held) >= _CHUNK_ITEMS or size >= _CHUNK_BYTES:
+                    for chunk in _chunks(held):
+                        yield chunk
+                    held, size = [], 0
+        held += splitter.finish()
+    except PercorsoError as error:
+        broken = error
+    for chunk in _chunks(held):
         yield chunk
+    if broken is not None:
+        raise broken
 
 
 def _chunks(items: Sequence[Line]) -> Iterator[list[Line]]:
@@ -156,13 +177,13 @@ class _Tally:
 
     def document(self) -> Iterator[bytes]:
         """The answer, in pieces."""
-        counts = json.dumps({"received": self.received} | self.counts)
-        yield counts[:-1].encode() + b', "results": ['
-        self._named.seek(0)
-        while piece := self._named.read(_IN_MEMORY):
-            yield piece
-        yield b"]}"
-        self.close()
+        with self._named as named:
+            counts = json.dumps({"received": self.received} | self.counts)
+            yield counts[:-1].encode() + b', "results": ['
+            named.seek(0)
+            while piece := named.read(_IN_MEMORY):
+                yield piece
+            yield b"]}"
 
     def close(self) -> None:
         """Let go of the file."""

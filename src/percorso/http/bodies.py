@@ -17,6 +17,9 @@ PIECE: Final = 128 * 1024
 MAX_WINDOW: Final = 8 * 1024 * 1024
 """The most bytes a zstd stream may ask a reader to look back: the bound of RFC 9659, and of a decoder's memory."""
 
+JSON: Final = frozenset({"", "application/json", "application/x-www-form-urlencoded"})
+"""What a JSON body may say that it is, beside `…+json`: also nothing, or what `curl -d` says unless told otherwise."""
+
 _SUSPICIOUS: Final = 16 * 1024 * 1024
 _PAUSE_EVERY: Final = 1024 * 1024
 _STEP: Final = 1024  # what a decoder's step that yields nothing counts for, so that those are paused for too
@@ -58,8 +61,20 @@ async def decoded(request: Request, *, max_ratio: int = 200) -> AsyncGenerator[b
         decoder.finish()
 
 
-async def read(request: Request, *, cap: int) -> bytes:
-    """The whole body, decoded. Raises as `decoded` does, and BodyTooLarge when it has more than `cap` bytes."""
+def media_type(request: Request) -> str:
+    """The `Content-Type`, in lower case and without its parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def read(request: Request, *, cap: int, others: str = "") -> bytes:
+    """The whole JSON body, decoded.
+
+    Raises as `decoded` does, BodyTooLarge when it has more than `cap` bytes, and UnsupportedEncoding when it says that
+    it is something else than JSON; `others` is what to send beside it.
+    """
+    kind = media_type(request)
+    if kind not in JSON and not kind.endswith("+json"):
+        raise UnsupportedEncoding(f"This Content-Type is not read here: send application/json{others}.")
     announced = request.headers.get("content-length", "")
     if _encoding(request) == "identity" and announced.isdecimal() and int(announced) > cap:
         raise _over(cap)

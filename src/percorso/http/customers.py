@@ -15,7 +15,7 @@ router = APIRouter(prefix="/v1/customers", tags=["Customers"])
 
 
 @router.get(
-    "/{customer:path}/journey",
+    "/{customer:name}/journey",
     summary="A customer's journey, newest first",
     response_class=Response,
     responses=documented(Journey, 404, says="A page of the journey."),
@@ -41,7 +41,7 @@ async def read_journey(
 
 
 @router.get(
-    "/{customer:path}",
+    "/{customer:name}",
     summary="A customer",
     response_class=Response,
     responses=documented(CustomerDocument, 404, says="The customer."),

@@ -6,10 +6,20 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from percorso.http import examples
 from percorso.ingest.verdict import Status
 
-_INTERACTION_ID = "019c0d2f-1a80-8c3e-b4d1-7a90c4e5f601"
-_CUSTOMER_ID = "d345ea01-9b1c-4f7e-8a55-3f0c2f6a7b88"
+
+def _like(example: examples.Example, *, open_: bool = False) -> ConfigDict:
+    """The configuration of a model that looks like this; `open_` where it may have members that are not named."""
+    return ConfigDict(extra="allow" if open_ else "ignore", json_schema_extra={"examples": [example]})
+
+
+def example(model: type) -> examples.Example | None:
+    """What a model of this module looks like."""
+    extra = getattr(model, "model_config", {}).get("json_schema_extra") or {}
+    found: list[examples.Example] = extra.get("examples", [])
+    return found[0] if found else None
 
 
 class Trouble(BaseModel):
@@ -22,23 +32,7 @@ class Trouble(BaseModel):
 class ProblemDocument(BaseModel):
     """An error (RFC 9457). A 4xx says what to mend; a 5xx is safe to repeat."""
 
-    model_config = ConfigDict(
-        extra="allow",
-        json_schema_extra={
-            "examples": [
-                {
-                    "type": "urn:percorso:problem:rejected",
-                    "title": "The interaction was rejected",
-                    "status": 422,
-                    "detail": "The interaction is invalid.",
-                    "instance": "urn:percorso:request:5f0c1c6f2b6e4f0d",
-                    "code": "rejected",
-                    "errors": [{"pointer": "/occurred_at", "detail": "is more than 24 hours in the future"}],
-                    "rejection_id": "019c0d2f-1a80-8c3e-b4d1-7a90c4e5f601",
-                }
-            ]
-        },
-    )
+    model_config = _like(examples.PROBLEM, open_=True)
 
     type: str
     title: str
@@ -52,23 +46,12 @@ class ProblemDocument(BaseModel):
 class Receipt(BaseModel):
     """What became of one interaction."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "status": "stored",
-                    "interaction_id": _INTERACTION_ID,
-                    "customer_id": _CUSTOMER_ID,
-                    "received_at": "2026-11-20T09:05:12.117Z",
-                }
-            ]
-        }
-    )
+    model_config = _like(examples.RECEIPT)
 
     status: Status
     interaction_id: UUID
     customer_id: UUID
-    received_at: AwareDatetime
+    received_at: AwareDatetime | None = Field(description="Null where it was stored before, and deleted since.")
 
 
 class BatchResult(BaseModel):
@@ -85,28 +68,7 @@ class BatchResult(BaseModel):
 class BatchReceipt(BaseModel):
     """What became of a batch."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "received": 1000,
-                    "stored": 999,
-                    "duplicate": 0,
-                    "conflict": 0,
-                    "rejected": 1,
-                    "retry": 0,
-                    "results": [
-                        {
-                            "index": 17,
-                            "status": "rejected",
-                            "rejection_id": _INTERACTION_ID,
-                            "errors": [{"pointer": "/occurred_at", "detail": "must be a date and time with an offset"}],
-                        }
-                    ],
-                }
-            ]
-        }
-    )
+    model_config = _like(examples.BATCH)
 
     received: int
     stored: int
@@ -120,25 +82,7 @@ class BatchReceipt(BaseModel):
 class StoredInteraction(BaseModel):
     """An interaction: what the sender gave, field for field, and what percorso adds."""
 
-    model_config = ConfigDict(
-        extra="allow",
-        json_schema_extra={
-            "examples": [
-                {
-                    "source": "crm",
-                    "id": "call-8731",
-                    "occurred_at": "2026-11-20T10:00:00+01:00",
-                    "channel": "phone",
-                    "kind": "support_call",
-                    "customer": {"email": "anna@example.com", "phone": "+39066982"},
-                    "details": {"duration_seconds": 312, "queue": "support"},
-                    "interaction_id": _INTERACTION_ID,
-                    "customer_id": _CUSTOMER_ID,
-                    "received_at": "2026-11-20T09:05:12.117Z",
-                }
-            ]
-        },
-    )
+    model_config = _like(examples.INTERACTION, open_=True)
 
     source: str
     id: str
@@ -153,12 +97,16 @@ class StoredInteraction(BaseModel):
 class Interactions(BaseModel):
     """A page of interactions."""
 
+    model_config = _like(examples.INTERACTIONS)
+
     items: list[StoredInteraction]
     next_cursor: str | None = Field(description="The `cursor` of the next page; null on the last.")
 
 
 class Journey(Interactions):
     """A page of a customer's journey."""
+
+    model_config = _like(examples.JOURNEY)
 
     customer_id: UUID
 
@@ -174,6 +122,8 @@ class InteractionRevision(BaseModel):
 
 class Revisions(BaseModel):
     """All that an interaction said, oldest first."""
+
+    model_config = _like(examples.REVISIONS)
 
     items: list[InteractionRevision]
     next_cursor: None = None
@@ -198,26 +148,7 @@ class ContactCounts(BaseModel):
 class CustomerDocument(BaseModel):
     """A customer: everything known to be one person."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "customer_id": _CUSTOMER_ID,
-                    "identifiers": [
-                        {
-                            "kind": "email",
-                            "value": "anna@example.com",
-                            "strong": True,
-                            "first_seen_at": "2026-11-20T09:05:12.117Z",
-                        }
-                    ],
-                    "first_contact_at": "2026-03-02T08:15:00.000Z",
-                    "last_contact_at": "2026-11-20T09:00:00.000Z",
-                    "interactions": {"total": 23, "by_channel": {"email": 4, "phone": 19}},
-                }
-            ]
-        }
-    )
+    model_config = _like(examples.CUSTOMER)
 
     customer_id: UUID
     identifiers: list[CustomerIdentifier]
@@ -228,6 +159,8 @@ class CustomerDocument(BaseModel):
 
 class TouchpointDocument(BaseModel):
     """A touchpoint: where customers and the organisation meet."""
+
+    model_config = _like(examples.TOUCHPOINT)
 
     slug: str
     channel: str | None
@@ -244,12 +177,16 @@ class TouchpointDocument(BaseModel):
 class Touchpoints(BaseModel):
     """A page of touchpoints."""
 
+    model_config = _like(examples.TOUCHPOINTS)
+
     items: list[TouchpointDocument]
     next_cursor: str | None
 
 
 class RejectedDocument(BaseModel):
     """An item in quarantine."""
+
+    model_config = _like(examples.REJECTED_ITEM)
 
     rejection_id: UUID
     received_at: AwareDatetime
@@ -266,12 +203,16 @@ class RejectedDocument(BaseModel):
 class Rejected(BaseModel):
     """A page of quarantine, newest first."""
 
+    model_config = _like(examples.REJECTED)
+
     items: list[RejectedDocument]
     next_cursor: str | None
 
 
 class KeyDocument(BaseModel):
     """What is known of a key."""
+
+    model_config = _like(examples.KEY)
 
     id: UUID
     name: str
@@ -283,11 +224,15 @@ class KeyDocument(BaseModel):
 class NewKey(KeyDocument):
     """A new key; `key` is shown this once."""
 
+    model_config = _like(examples.NEW_KEY)
+
     key: str
 
 
 class KeyList(BaseModel):
     """Every key."""
+
+    model_config = _like(examples.KEYS)
 
     items: list[KeyDocument]
     next_cursor: None = None
@@ -295,6 +240,8 @@ class KeyList(BaseModel):
 
 class Health(BaseModel):
     """Whether the service is well."""
+
+    model_config = _like(examples.HEALTH)
 
     status: str
     checks: dict[str, str] = Field(default_factory=dict)

@@ -9,7 +9,7 @@ from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from percorso.http import answers
+from percorso.http import answers, examples
 from percorso.http.documented import Health
 from percorso.http.services import Services, Use
 from percorso.queries import health
@@ -24,7 +24,7 @@ router = APIRouter(tags=["Operations"])
     response_class=Response,
     responses={200: {"model": Health, "description": "It does."}},
 )
-async def live() -> Response:
+async def check_live() -> Response:
     """Answer, if nothing else: a process that does not should be started anew."""
     return answers.json_response({"status": "ok", "checks": {}})
 
@@ -38,7 +38,7 @@ async def live() -> Response:
         503: {"model": Health, "description": "It cannot; `checks` says why."},
     },
 )
-async def ready(use: Use) -> Response:
+async def check_ready(use: Use) -> Response:
     """Check that the database answers, that its schema is this release's, and that the writer is not stuck."""
     checks = {"writer": "ok" if use.writer.healthy else "stopped, stuck, or without its database"}
     checks |= await _database(use)
@@ -66,9 +66,14 @@ async def _database(use: Services) -> dict[str, str]:
     "/metrics",
     summary="What the service counts, for Prometheus",
     response_class=Response,
-    responses={200: {"description": "Metrics.", "content": {"text/plain": {"schema": {"type": "string"}}}}},
+    responses={
+        200: {
+            "description": "Metrics.",
+            "content": {"text/plain": {"schema": {"type": "string"}, "example": examples.METRICS}},
+        }
+    },
 )
-async def metrics() -> Response:
+async def read_metrics() -> Response:
     """Count, in the Prometheus text format; with several workers, over all of them."""
     registry = REGISTRY
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:

@@ -39,13 +39,15 @@ _PATCH = {
     | {200: {"model": Receipt, "description": "Stored before, with the same content."}},
     openapi_extra={"requestBody": _BODY},
 )
-async def store(request: Request, _: MayIngest, use: Use) -> Response:
+async def store_interaction(request: Request, _: MayIngest, use: Use) -> Response:
     """Store one interaction. It is answered after the commit; to send it again, with the same `id`, is safe."""
     body = await bodies.read(request, cap=use.settings.max_batch_bytes)
     [verdict] = await use.pipeline.take([body])
     if verdict.status == "rejected":
         raise RejectedInteraction(
-            "The interaction is kept in quarantine.", problems=verdict.problems, rejection_id=str(verdict.rejection_id)
+            "The interaction cannot be stored as it is: see `errors`. It is kept in quarantine.",
+            problems=verdict.problems,
+            rejection_id=str(verdict.rejection_id),
         )
     if verdict.status == "conflict":
         raise Conflict(
@@ -74,7 +76,7 @@ def _receipt(verdict: Verdict) -> Response:
     response_class=Response,
     responses=documented(Interactions, says="The interaction, or none."),
 )
-async def find(
+async def find_interaction(
     _: MayRead,
     use: Use,
     session: Reads,
@@ -94,7 +96,9 @@ async def find(
     response_class=Response,
     responses=documented(StoredInteraction, 404, says="The interaction."),
 )
-async def read(request: Request, interaction_id: InteractionId, _: MayRead, use: Use, session: Reads) -> Response:
+async def read_interaction(
+    request: Request, interaction_id: InteractionId, _: MayRead, use: Use, session: Reads
+) -> Response:
     """Read one interaction, as it was given and enriched since."""
     found = await interactions.by_id(session, UUID(interaction_id.bytes))
     return answers.tagged(request, answers.json_response(await _document(session, found, use)))
@@ -106,7 +110,7 @@ async def read(request: Request, interaction_id: InteractionId, _: MayRead, use:
     response_class=Response,
     responses=documented(Revisions, 404, says="Every revision, oldest first."),
 )
-async def read_revisions(interaction_id: InteractionId, _: MayRead, use: Use, session: Reads) -> Response:
+async def read_interaction_revisions(interaction_id: InteractionId, _: MayRead, use: Use, session: Reads) -> Response:
     """Read all that an interaction said, oldest first; the last is what it says now."""
     items = [
         {
@@ -127,7 +131,7 @@ async def read_revisions(interaction_id: InteractionId, _: MayRead, use: Use, se
     responses=documented(StoredInteraction, 404, 413, 415, says="The interaction, enriched."),
     openapi_extra={"requestBody": _PATCH},
 )
-async def patch(request: Request, interaction_id: InteractionId, key: MayWrite, use: Use) -> Response:
+async def enrich_interaction(request: Request, interaction_id: InteractionId, key: MayWrite, use: Use) -> Response:
     """Add to an interaction what became known later, as a JSON merge patch (RFC 7396).
 
     Only status, outcome, resolution, sentiment, feedback, topics, text, attachments and attributes can be changed;
@@ -155,7 +159,7 @@ async def patch(request: Request, interaction_id: InteractionId, key: MayWrite, 
     response_class=Response,
     responses=documented(None, 404, status=204, says="Deleted."),
 )
-async def delete(interaction_id: InteractionId, _: MayWrite, use: Use) -> Response:
+async def delete_interaction(interaction_id: InteractionId, _: MayWrite, use: Use) -> Response:
     """Delete an interaction with its revisions. Sent again, it is a duplicate: it does not come back."""
     async with writing(use.engine) as session:
         await enrich.delete(session, UUID(interaction_id.bytes), generation=use.deployment.generation)

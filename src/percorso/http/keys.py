@@ -43,7 +43,7 @@ class KeyBody(BaseModel):
     responses=documented(NewKey, 413, 415, status=201, says="Made. The key is shown this once."),
     openapi_extra=request_body(KeyBody),
 )
-async def create(wanted: Annotated[KeyBody, Depends(given(KeyBody))], _: MayAdminister, use: Use) -> Response:
+async def create_key(_: MayAdminister, wanted: Annotated[KeyBody, Depends(given(KeyBody))], use: Use) -> Response:
     """Make a key with the scopes given."""
     key = store.generate()
     async with writing(use.engine) as session:
@@ -67,7 +67,7 @@ async def read_keys(_: MayAdminister, session: Reads) -> Response:
     response_class=Response,
     responses=documented(None, 404, status=204, says="Revoked."),
 )
-async def revoke(key_id: KeyId, _: MayAdminister, use: Use) -> Response:
+async def revoke_key(key_id: KeyId, _: MayAdminister, use: Use) -> Response:
     """Revoke a key. Other processes may take it for `PERCORSO_KEY_CACHE_SECONDS` more."""
     async with writing(use.engine) as session:
         done = await store.revoke(session, UUID(key_id.bytes))

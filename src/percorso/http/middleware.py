@@ -1,24 +1,34 @@
-"""Around every request: an id, a log line, a count. Plain ASGI, since this runs on the hot path."""
+"""Around every request: an id, a log line, a count, and its path as it was meant. Plain ASGI: this is the hot path."""
 
+import asyncio
 import re
 import secrets
 from time import perf_counter
 from typing import Final
+from urllib.parse import unquote
 
 import structlog
 from starlette.datastructures import MutableHeaders
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from percorso.errors import Unavailable
+from percorso.http import problems
+from percorso.http.parameters import SLASH
 from percorso.ops import metrics
 
 _log = structlog.get_logger("percorso.access")
 _GIVEN: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_UNANSWERED: Final = 499
+"""The status that is counted where the caller hung up."""
+_ENCODED_SLASH: Final = re.compile("%2f", re.IGNORECASE)
 _QUIET: Final = frozenset({"/health/live", "/health/ready", "/metrics"})
 
 
 class Observed:
     """Gives each request an id (the caller's `X-Request-Id` where it sends one), and counts and logs its answer.
+
+    What no one foresaw is answered here too, so that it is counted and bears the id like any other answer.
 
     Logs name the route, never the path or the query: these may carry an identifier.
     """
@@ -33,7 +43,7 @@ class Observed:
             return
         request_id = _request_id(scope)
         scope["percorso.request_id"] = request_id
-        status = 0
+        status = _UNANSWERED
         begun = perf_counter()
 
         async def observed(message: Message) -> None:
@@ -46,9 +56,36 @@ class Observed:
         try:
             await self._app(scope, receive, observed)
         except ClientDisconnect:
-            status = 499
+            return
+        except asyncio.CancelledError:
+            if status != _UNANSWERED:
+                raise
+            stopping = problems.response(Unavailable("The service is stopping.", retry_after=2), Request(scope))
+            await stopping(scope, receive, observed)
+        except Exception as error:
+            answer = problems.failure(error, Request(scope))
+            if status != _UNANSWERED:
+                raise
+            await answer(scope, receive, observed)
         finally:
             _observe(scope, status, perf_counter() - begun, request_id)
+
+
+class EncodedSlashes:
+    """Keeps a slash that came percent-encoded apart from those that divide the path: it belongs to a name.
+
+    Routing sees `parameters.SLASH` in its place, so that `org%2Fjourney` cannot be taken for the journey of `org`.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        raw = scope.get("raw_path") or b""
+        if b"%2" in raw:
+            scope["path"] = SLASH.join(map(unquote, _ENCODED_SLASH.split(raw.decode("latin-1"))))
+        await self._app(scope, receive, send)
 
 
 def _request_id(scope: Scope) -> str:
@@ -60,7 +97,8 @@ def _request_id(scope: Scope) -> str:
 
 def _observe(scope: Scope, status: int, seconds: float, request_id: str) -> None:
     route = getattr(scope.get("route"), "path", "none")
-    metrics.REQUESTS.labels(route, scope["method"] if route != "none" else "none", status).inc()
+    method = scope["method"] if route != "none" and scope["method"] in problems.METHODS else "none"
+    metrics.REQUESTS.labels(route, method, status).inc()
     metrics.REQUEST_SECONDS.labels(route).observe(seconds)
     if route not in _QUIET:
         log = _log.debug if status < 400 else _log.info  # noqa: PLR2004 - where errors begin
@@ -68,7 +106,7 @@ def _observe(scope: Scope, status: int, seconds: float, request_id: str) -> None
             "request",
             request_id=request_id,
             route=route,
-            method=scope["method"],
+            method=method,
             status=status,
             seconds=round(seconds, 6),
         )

@@ -5,33 +5,11 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from percorso.http import documented, examples
 from percorso.http.documented import ProblemDocument
 from percorso.interaction import ENRICHMENT, INTERACTION
 
 _REFERENCE = "#/components/schemas/{model}"
-
-EXAMPLE: dict[str, Any] = {
-    "source": "crm",
-    "id": "call-8731",
-    "occurred_at": "2026-11-20T10:00:00+01:00",
-    "channel": "phone",
-    "kind": "support_call",
-    "touchpoint": "support-line",
-    "direction": "inbound",
-    "function": "service",
-    "customer": {"email": "anna@example.com", "phone": "+39066982", "crm_id": "C-17"},
-    "agent": "agent-12",
-    "conversation": "conv-9",
-    "case": "case-4",
-    "status": "completed",
-    "outcome": "answered",
-    "resolution": "unresolved",
-    "sentiment": {"score": -0.4, "label": "negative", "source": "speech-model"},
-    "feedback": [{"metric": "csat", "score": 2, "min": 1, "max": 5, "text": "waited too long"}],
-    "topics": ["billing"],
-    "language": "it",
-    "details": {"duration_seconds": 312, "queue": "support"},
-}
 
 
 def document(app: FastAPI) -> dict[str, Any]:
@@ -46,12 +24,16 @@ def document(app: FastAPI) -> dict[str, Any]:
     )
     schemas = made["components"]["schemas"]
     for name, schema in (
-        ("Interaction", INTERACTION.json_schema(ref_template=_REFERENCE) | {"examples": [EXAMPLE]}),
-        ("Enrichment", ENRICHMENT.json_schema(ref_template=_REFERENCE)),
+        ("Interaction", INTERACTION.json_schema(ref_template=_REFERENCE) | {"examples": [examples.GIVEN]}),
+        ("Enrichment", ENRICHMENT.json_schema(ref_template=_REFERENCE) | {"examples": [examples.PATCH]}),
         ("ProblemDocument", ProblemDocument.model_json_schema(ref_template=_REFERENCE)),
     ):
         schemas |= schema.pop("$defs", {})
         schemas[name] = schema
+    for model in vars(documented).values():
+        if isinstance(model, type) and model.__name__ in schemas and (example := documented.example(model)):
+            # FastAPI drops what is null.
+            schemas[model.__name__]["examples"] = [example]
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     made["components"]["schemas"] = dict(sorted(schemas.items()))

@@ -3,33 +3,54 @@
 import re
 import uuid
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, get_origin
 
 from asyncpg.pgproto.pgproto import UUID
 from fastapi import Depends, Path, Query, Request
 from fastapi.dependencies.models import Dependant
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic_core import PydanticCustomError
+from starlette.convertors import PathConvertor, register_url_convertor
 
 from percorso.details import Moment
 from percorso.errors import InvalidRequest, NotFound, Problem
 from percorso.http.services import Reads, Use
+from percorso.ingest.document import distinct
 from percorso.interaction import TOUCHPOINT_PATTERN, Channel, Direction, Function
 from percorso.queries import cursor, customers
 from percorso.queries.customers import Customer
 from percorso.queries.interactions import Filters
 
+SLASH = "\ufdd0"
+"""Stands for a percent-encoded slash while a request is routed: a character that Unicode keeps for inward use."""
+
+
+class _Anything(PathConvertor):
+    """What a name in a path may be: slashes too, and line breaks, which are then refused with a reason."""
+
+    regex = "(?s:.*)"
+
+
+register_url_convertor("name", _Anything())
+
 Order = Literal["asc", "desc"]
 
 _LOST_PLUS = re.compile(r" (?=[0-9]{2}:[0-9]{2}$)")
+_NO_MOMENT = "must be a date and time with an offset, such as 2026-11-20T10:00:00+01:00 or 2026-11-20T09:00:00Z"
 _ANY_UUID = re.compile(r"[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}")
 
 
-def _with_plus(given: Any) -> Any:
-    """Mend the commonest slip: `+` not percent-encoded arrives as a space."""
-    return _LOST_PLUS.sub("+", given) if isinstance(given, str) else given
+def _moment(given: Any, read: ValidatorFunctionWrapHandler) -> datetime:
+    """A moment in UTC. Mends the commonest slip: `+` not percent-encoded arrives as a space."""
+    try:
+        moment: datetime = read(_LOST_PLUS.sub("+", given))
+        return moment.astimezone(UTC)
+    except (ValidationError, OverflowError):
+        raise PydanticCustomError("moment", _NO_MOMENT) from None
 
 
-QueryMoment = Annotated[Moment, BeforeValidator(_with_plus)]
+QueryMoment = Annotated[Moment, WrapValidator(_moment)]
 Since = Annotated[
     QueryMoment | None, Query(alias="from", description="Only what occurred at this moment or later (RFC 3339).")
 ]
@@ -40,29 +61,31 @@ Limit = Annotated[int, Query(ge=1, le=500, description="Most items in a page.")]
 Cursor = Annotated[str | None, Query(max_length=512, description="`next_cursor` of the page before.")]
 
 
-def _names(dependant: Dependant) -> set[str]:
-    own = {field.alias for field in dependant.query_params}
-    return own.union(*(_names(inner) for inner in dependant.dependencies))
+def _known(dependant: Dependant) -> dict[str, bool]:
+    """The query parameters of a route, and whether each may be repeated."""
+    known = {field.alias: get_origin(field.field_info.annotation) is tuple for field in dependant.query_params}
+    for inner in dependant.dependencies:
+        known |= _known(inner)
+    return known
 
 
 async def only_known(request: Request) -> None:
-    """Refuse query parameters that the route does not know, and text that the database cannot hold."""
+    """Refuse query parameters that the route does not know or would ignore, and text that the database cannot hold."""
     path = [str(value) for value in request.path_params.values()]
     if any("\0" in value for value in path):
         raise NotFound("Nothing has a NUL character in its name.")
     if not request.scope["query_string"]:
         return
-    known = _names(request.scope["route"].dependant)
-    problems = [
-        Problem(f"/query/{name[:64]}", f"is not a parameter here; known are: {', '.join(sorted(known)) or 'none'}.")
-        for name in sorted(set(request.query_params) - known)
-    ]
-    problems += [
-        Problem(f"/query/{name}", "must not contain NUL characters.")
-        for name, value in request.query_params.multi_items()
-        if name in known and "\0" in value
-    ]
-    if problems:
+    known = _known(request.scope["route"].dependant)
+    found: list[tuple[tuple[str, ...], str]] = []
+    for name, value in request.query_params.multi_items():
+        if name not in known:
+            found.append((("query", name), f"is not a parameter here; known are: {', '.join(sorted(known)) or 'none'}"))
+        elif "\0" in value:
+            found.append((("query", name), "must not contain NUL characters"))
+        elif not known[name] and len(request.query_params.getlist(name)) > 1:
+            found.append((("query", name), "must not be given more than once"))
+    if problems := distinct(found):
         raise InvalidRequest("A query parameter cannot be taken.", problems=problems)
 
 
@@ -82,7 +105,7 @@ async def filters(
 ) -> Filters:
     """Every filter of a list of interactions."""
     if since is not None and until is not None and since >= until:
-        detail = "must be later than `from`."
+        detail = "must be later than `from`"
         raise InvalidRequest("The range is empty.", problems=[Problem("/query/to", detail)])
     return Filters(
         since=since,
@@ -106,16 +129,17 @@ Details = Annotated[
 RejectionId = Annotated[uuid.UUID, Path(description="The `rejection_id` that percorso gave.")]
 KeyId = Annotated[uuid.UUID, Path(description="The key's id.")]
 InteractionId = Annotated[uuid.UUID, Path(description="The `interaction_id` that percorso gave.")]
-Slug = Annotated[str, Path(max_length=128, description="The touchpoint's slug.", examples=["support-line"])]
+_Name = Annotated[str, BeforeValidator(lambda given: given.replace(SLASH, "/"))]
+Slug = Annotated[_Name, Path(max_length=128, description="The touchpoint's slug.", examples=["support-line"])]
 NewSlug = Annotated[
-    str,
+    _Name,
     Path(max_length=128, pattern=TOUCHPOINT_PATTERN, description="The touchpoint's slug.", examples=["support-line"]),
 ]
 
 
 def position(given: str | None, *, list_: str) -> UUID | None:
     """Where a page begins: the id in its cursor."""
-    return None if given is None else UUID(cursor.decode(given, list_=list_))
+    return None if given is None else UUID(cursor.decode(given, list_=list_, size=16))
 
 
 def narrowed(filters: Filters, given: str | None, *, list_: str) -> Filters:
@@ -125,7 +149,7 @@ def narrowed(filters: Filters, given: str | None, *, list_: str) -> Filters:
 
 async def customer(
     customer: Annotated[
-        str,
+        _Name,
         Path(
             max_length=700,
             description="A customer id, or an identifier as `kind:value`, percent-encoded.",

@@ -6,9 +6,9 @@ from typing import Any, Final, TypeVar
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
 
-from percorso.errors import InvalidRequest, MalformedBody, Problem
+from percorso.errors import InvalidRequest, MalformedBody
 from percorso.http import bodies
-from percorso.ingest.document import read
+from percorso.ingest.document import distinct, read
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -26,10 +26,10 @@ def given(model: type[Model]) -> Callable[[Request], Awaitable[Model]]:
         try:
             return model.model_validate_json(raw)
         except ValidationError as error:
-            problems = [
-                Problem("".join(f"/{part}" for part in each["loc"]), each["msg"])
+            problems = distinct(
+                (each["loc"], each["msg"])
                 for each in error.errors(include_url=False, include_context=False, include_input=False)
-            ]
+            )
         raise InvalidRequest("The body cannot be taken as it is.", problems=problems)
 
     return body

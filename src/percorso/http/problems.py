@@ -2,20 +2,23 @@
 
 import json
 from collections.abc import Mapping
+from http import HTTPStatus
+from traceback import extract_tb
 from typing import Any
 
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Match
 
-from percorso.errors import InvalidRequest, PercorsoError, Problem, Unauthorized, Unavailable
+from percorso.errors import InvalidRequest, PercorsoError, Unauthorized, Unavailable
+from percorso.ingest.document import distinct
 from percorso.storage.database import is_away
 
 MEDIA_TYPE = "application/problem+json"
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 _log = structlog.get_logger("percorso.http")
 
@@ -52,28 +55,50 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
-        problems = [Problem(_pointer(each["loc"]), each["msg"]) for each in error.errors()]
+        problems = distinct((each["loc"], each["msg"]) for each in error.errors())
         return response(InvalidRequest("A parameter is not as it must be.", problems=problems), request)
 
     @app.exception_handler(HTTPException)
     async def of_the_framework(request: Request, error: HTTPException) -> Response:
         answer = response(_Framework(error), request)
         answer.headers.update(error.headers or {})
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            answer.headers["Allow"] = ", ".join(_allowed(request))
         return answer
 
-    @app.exception_handler(DBAPIError)
-    @app.exception_handler(PoolTimeout)
-    @app.exception_handler(OSError)
-    async def database(request: Request, error: Exception) -> Response:
-        if not is_away(error):
-            raise error
-        _log.warning("the database cannot be reached", error=type(error).__name__)
-        return response(Unavailable("The database cannot be reached.", retry_after=2), request)
 
-    @app.exception_handler(Exception)
-    async def unknown(request: Request, error: Exception) -> Response:
-        _log.error("a request failed", error=type(error).__name__, exc_info=error)
-        return response(PercorsoError("The failure was logged under this request's id."), request)
+def _allowed(request: Request) -> list[str]:
+    """The methods that this path has, whichever routes they belong to."""
+    routes: list[BaseRoute] = request.app.routes
+    return [
+        method
+        for method in METHODS
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes)
+    ]
+
+
+def failure(error: Exception, request: Request) -> Response:
+    """The answer to a request that failed, which is logged without what the error says: that may be personal."""
+    known = {"request_id": request.scope.get("percorso.request_id", ""), "error": _names(error)}
+    if is_away(error):
+        _log.warning("the database cannot be reached", **known)
+        return response(Unavailable("The database cannot be reached.", retry_after=2), request)
+    _log.error("a request failed", **known, where=_frames(error))
+    return response(PercorsoError("The failure was logged under this request's id."), request)
+
+
+def _names(error: BaseException | None) -> list[str]:
+    """What an error is, and what it came from."""
+    names = []
+    while error is not None:
+        names.append(f"{type(error).__module__}.{type(error).__qualname__}")
+        error = error.__cause__ or error.__context__
+    return names
+
+
+def _frames(error: BaseException) -> list[str]:
+    """Where an error was raised, innermost last."""
+    return [f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in extract_tb(error.__traceback__)]
 
 
 class _Framework(PercorsoError):
@@ -84,7 +109,3 @@ class _Framework(PercorsoError):
         self.status = error.status_code  # type: ignore[assignment, misc]
         self.title = str(error.detail)  # type: ignore[misc]
         self.code = str(error.detail).lower().replace(" ", "_")  # type: ignore[misc]
-
-
-def _pointer(location: tuple[str | int, ...]) -> str:
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in location)

@@ -25,7 +25,7 @@ router = APIRouter(prefix="/v1/rejected", tags=["Quarantine"])
     response_class=Response,
     responses=documented(Rejected, says="A page of quarantine."),
 )
-async def read_page(
+async def read_rejected(
     request: Request,
     _: MayRead,
     session: Reads,
@@ -50,7 +50,7 @@ async def read_page(
     response_class=Response,
     responses=documented(RejectedDocument, 404, says="The item."),
 )
-async def read_one(request: Request, rejection_id: RejectionId, _: MayRead, session: Reads) -> Response:
+async def read_rejected_item(request: Request, rejection_id: RejectionId, _: MayRead, session: Reads) -> Response:
     """Read one refused item."""
     row = await rejected.by_id(session, UUID(rejection_id.bytes))
     return answers.tagged(request, answers.json_response(_document(row)))

@@ -16,7 +16,6 @@ from percorso.http.parameters import Cursor, Details, Filtered, Limit, NewSlug, 
 from percorso.http.payloads import given, request_body
 from percorso.http.services import Reads, Use
 from percorso.interaction import Channel, Function, Stage
-from percorso.queries import cursor as cursors
 from percorso.queries import customers, touchpoints
 from percorso.storage import touchpoints as registry
 from percorso.storage.database import reading, writing
@@ -53,18 +52,18 @@ async def read_touchpoints(
     request: Request, _: MayRead, session: Reads, limit: Limit = 50, cursor: Cursor = None
 ) -> Response:
     """Read the registry: touchpoints described by hand, and those that interactions named (`discovered`)."""
-    after = 0 if cursor is None else int.from_bytes(cursors.decode(cursor, list_="touchpoints"), "big")
+    after = touchpoints.FIRST if cursor is None else touchpoints.position(cursor)
     page = await touchpoints.page(session, limit=limit, after=after)
     return answers.page_response(request, [_document(row) for row in page.items], page.next_cursor)
 
 
 @router.get(
-    "/{slug:path}/interactions",
+    "/{slug:name}/interactions",
     summary="What happened at a touchpoint, newest first",
     response_class=Response,
     responses=documented(Interactions, 404, says="A page of interactions."),
 )
-async def read_interactions(
+async def read_touchpoint_interactions(
     request: Request,
     slug: Slug,
     _: MayRead,
@@ -87,7 +86,7 @@ async def read_interactions(
 
 
 @router.get(
-    "/{slug:path}",
+    "/{slug:name}",
     summary="A touchpoint",
     response_class=Response,
     responses=documented(TouchpointDocument, 404, says="The touchpoint."),
@@ -98,15 +97,15 @@ async def read_touchpoint(request: Request, slug: Slug, _: MayRead, session: Rea
 
 
 @router.put(
-    "/{slug:path}",
+    "/{slug:name}",
     summary="Describe a touchpoint",
     response_class=Response,
     responses=documented(TouchpointDocument, 413, 415, says="Described.")
     | {201: {"model": TouchpointDocument, "description": "Described, and new."}},
     openapi_extra=request_body(TouchpointBody),
 )
-async def describe(
-    slug: NewSlug, said: Annotated[TouchpointBody, Depends(given(TouchpointBody))], _: MayWrite, use: Use
+async def describe_touchpoint(
+    slug: NewSlug, _: MayWrite, said: Annotated[TouchpointBody, Depends(given(TouchpointBody))], use: Use
 ) -> Response:
     """Say what a touchpoint is, in full: what is left out is no longer said. Unknown slugs are registered."""
     async with writing(use.engine) as session:

@@ -9,6 +9,7 @@ from asyncpg.pgproto.pgproto import UUID
 
 from percorso import ids
 from percorso.errors import InvalidRequest, Problem, UnknownInteraction
+from percorso.ingest.compare import same
 from percorso.ingest.validate import parse_patch
 from percorso.storage import commits, interactions, partitions
 from percorso.storage.database import WriteSession
@@ -26,7 +27,7 @@ async def enrich(
     held = await _held(session, interaction_id)
     before = json.loads(held.document)
     after = merged(before, json.loads(patch))
-    if after == before:
+    if same(after, before):
         return
     document = json.dumps(after, ensure_ascii=False)
     if len(document.encode()) > max_bytes:

@@ -9,6 +9,7 @@ from asyncpg.pgproto.pgproto import UUID
 
 from percorso import ids
 from percorso.errors import Problem, RejectedInteraction
+from percorso.ingest.known import trim
 from percorso.ingest.normalise import normalise
 from percorso.interaction import IDENTIFIER_KINDS_STRONG, IDENTIFIER_KINDS_WEAK
 from percorso.storage.identities import Identifier
@@ -34,9 +35,8 @@ class Identifiers:
             return known
         normal = normalise(kind, value, self._region)
         made = Identifier(UUID(ids.identity_id(self._salt, kind, normal)), kind, normal, kind in _STRONG)
-        if len(self._known) >= self._size:
-            del self._known[next(iter(self._known))]
         self._known[kind, value] = made
+        trim(self._known, self._size)
         return made
 
     def of(self, customer: Mapping[str, str | Sequence[str]]) -> list[Identifier]:

@@ -1,11 +1,13 @@
 """What this process knows to be committed, so that it need not write or ask again.
 
 Everything here is only a shortcut: an entry that is missing costs a statement, and one that is out of date is
-harmless (an identity's former customer id still resolves to its present customer).
+harmless (an identity's former customer id still resolves to its present customer). It holds for one connection: behind
+a new one may be a standby that never heard of the last commits, or a restored database.
 """
 
 from collections.abc import Mapping
 from datetime import date
+from itertools import islice
 from typing import TypeVar
 
 from asyncpg.pgproto.pgproto import UUID
@@ -13,9 +15,12 @@ from asyncpg.pgproto.pgproto import UUID
 K = TypeVar("K")
 V = TypeVar("V")
 
+_LEAVES = 8
+"""One in so many entries makes room at once: to find the oldest of a dict one at a time is slow."""
+
 
 class Known:
-    """The identities, links, touchpoints and partitions known to be there; one a writer."""
+    """The identities, links, touchpoints and partitions known to be there; one a connection of the writer."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -30,15 +35,23 @@ class Known:
 
     def learn(self, customers: Mapping[UUID, UUID], links: Mapping[tuple[UUID, UUID], None]) -> None:
         """Remember what a transaction wrote, after its commit."""
-        _extend(self.customers, customers, self._size)
-        _extend(self.links, links, self._size)
+        self.customers.update(customers)
+        self.links.update(links)
+        trim(self.customers, self._size)
+        trim(self.links, self._size)
 
-    def learn_touchpoints(self, touchpoints: Mapping[str, int]) -> None:
-        """Remember the ids of touchpoints."""
-        _extend(self.touchpoints, touchpoints, self._size)
+    def make_room(self) -> None:
+        """Forget old touchpoints where they are too many: before a group, whose own must all be there."""
+        trim(self.touchpoints, self._size)
+
+    def forget_partitions(self) -> None:
+        """Look again at which partitions there are: one may have been dropped."""
+        self.months.clear()
+        self.days.clear()
 
 
-def _extend(known: dict[K, V], new: Mapping[K, V], size: int) -> None:
-    known.update(new)
-    for _ in range(len(known) - size):
-        del known[next(iter(known))]
+def trim(known: dict[K, V], size: int) -> None:
+    """Keep at most `size` entries, the newest."""
+    if len(known) > size:
+        for key in list(islice(known, len(known) - size + size // _LEAVES)):
+            del known[key]

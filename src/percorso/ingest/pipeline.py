@@ -2,7 +2,8 @@
 
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from asyncpg.pgproto.pgproto import UUID
@@ -16,6 +17,7 @@ from percorso.ingest.validate import parse
 from percorso.ingest.verdict import Verdict
 from percorso.ingest.writer import Writer
 from percorso.interaction import DEFAULT_DIRECTION, Interaction
+from percorso.ops import metrics
 from percorso.settings import Settings
 from percorso.storage.deployment import Deployment
 from percorso.storage.interactions import Row
@@ -43,10 +45,23 @@ class Pipeline:
         rows = [outcome for outcome in outcomes if isinstance(outcome, Row)]
         rejections = [outcome for outcome in outcomes if isinstance(outcome, Rejection)]
         written = iter(await self._writer.write(rows, rejections, wait=wait))
-        return [
+        return _counted(
             next(written) if isinstance(outcome, Row) else Verdict.rejected(outcome.id, outcome.problems)
             for outcome in outcomes
+        )
+
+    async def refuse(self, items: Sequence[tuple[bytes, Sequence[Problem]]], *, format: str) -> list[Verdict]:  # noqa: A002 - the column's name
+        """Put items that cannot be made interactions into quarantine, with what is wrong with each.
+
+        Returns after the commit. Waits for room in the writer's queue; raises Unavailable where nothing can be taken.
+        """
+        received_at = datetime.now(UTC)
+        rejections = [
+            quarantine.rejection(payload, problems, received_at=received_at, keep=self._max_bytes, format=format)
+            for payload, problems in items
         ]
+        await self._writer.write((), rejections, wait=True)
+        return _counted(Verdict.rejected(rejection.id, rejection.problems) for rejection in rejections)
 
     def _prepare(self, item: Line, received_at: datetime) -> Row | Rejection:
         if isinstance(item, Oversized):
@@ -87,6 +102,14 @@ class Pipeline:
             document=document,
             time_assigned=occurred_at is None,
         )
+
+
+def _counted(verdicts: Iterable[Verdict]) -> list[Verdict]:
+    """These verdicts, after they were counted for the metrics."""
+    given = list(verdicts)
+    for status, times in Counter(verdict.status for verdict in given).items():
+        metrics.INTERACTIONS.labels(status).inc(times)
+    return given
 
 
 def _completed(document: str, event: Interaction, assigned: Mapping[str, str]) -> str:

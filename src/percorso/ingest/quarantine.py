@@ -1,6 +1,7 @@
 """What becomes of an item that is refused: a rejection that keeps it as received, as far as it can be read."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 import msgspec
@@ -26,14 +27,18 @@ def rejection(
     keep: int,
     size: int | None = None,
     format: str = "native",  # noqa: A002 - the column's name
+    seed: bytes | None = None,
 ) -> Rejection:
-    """The rejection of this payload, of which the first `keep` bytes are kept; `size` where more was received."""
+    """The rejection of this payload, of which the first `keep` bytes are kept; `size` where more was received.
+
+    With a `seed`, of 10 bytes, it has the same id whenever it is made.
+    """
     try:
         sender = msgspec.json.decode(payload, type=_Sender)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         sender = _Sender()
     return Rejection(
-        id=new_id(received_at),
+        id=new_id(received_at, seed),
         received_at=received_at,
         source=_readable(sender.source),
         sender_id=_readable(sender.id),
@@ -42,6 +47,12 @@ def rejection(
         size=len(payload) if size is None else size,
         format=format,
     )
+
+
+def bare(rejection: Rejection) -> Rejection:
+    """A rejection without anything read from its payload: that can always be stored."""
+    unsaid = (Problem("", "The reasons cannot be stored."),)
+    return replace(rejection, source=None, sender_id=None, problems=unsaid)
 
 
 def _readable(value: object) -> str | None:

@@ -20,7 +20,8 @@ from percorso.ingest.known import Known
 from percorso.ingest.verdict import Verdict
 from percorso.ops import metrics
 from percorso.settings import Settings
-from percorso.storage.database import AWAY, WriteSession
+from percorso.storage import deployment
+from percorso.storage.database import AWAY, WriteSession, limited
 from percorso.storage.interactions import Row
 from percorso.storage.rejected import Rejection
 
@@ -64,7 +65,7 @@ class Writer:
 
     async def start(self) -> None:
         """Connect and begin."""
-        self._session = await self._connect()
+        await self._open()
         metrics.WRITER_UP.set(1)
         self._task = asyncio.create_task(self._run(), name="percorso-writer")
 
@@ -73,9 +74,11 @@ class Writer:
         async with self._changed:
             self._closing = True
             self._changed.notify_all()
-        if self._task is not None:
-            await self._task
-        await self._disconnect()
+        try:
+            if self._task is not None:
+                await self._task
+        finally:
+            await self._disconnect()
 
     @property
     def healthy(self) -> bool:
@@ -173,19 +176,34 @@ class Writer:
         """Commit a group, again after each failure of the database, for as long as `_PAUSES` lasts."""
         for tries, pause in enumerate(_PAUSES):
             await asyncio.sleep(pause)
+            opened = False
             try:
-                async with asyncio.timeout(self._settings.commit_timeout_seconds):
-                    if self._session is None:
-                        self._session = await self._connect()
-                    return await group.write(
-                        self._session, self._known, rows, rejections, generation=self._generation, again=tries > 0
-                    )
-            except AWAY as error:
+                session = self._session or await self._open()
+                opened = True
+                target = group.Target(session, self._known, self._generation, self._settings.commit_timeout_seconds)
+                return await group.write(target, rows, rejections, again=tries > 0)
+            except Exception as error:
+                await self._disconnect()
+                if opened and not isinstance(error, AWAY):
+                    raise
                 metrics.COMMIT_RETRIES.inc()
                 _log.warning("group commit will be tried again", error=type(error).__name__, tries=tries + 1)
-                await self._disconnect()
         await self._unreachable()
         raise Unavailable("The database cannot be reached.", retry_after=2)
+
+    async def _open(self) -> WriteSession:
+        """Connect to a database that takes writes; what was known of the one before is forgotten."""
+        session = await self._connect()
+        try:
+            with limited(session, self._settings.connect_timeout_seconds):
+                async with session.transaction():
+                    self._generation = (await deployment.ensure(session)).generation
+        except BaseException:
+            session.terminate()
+            raise
+        self._known = Known(self._settings.seen_identities)
+        self._session = session
+        return session
 
     async def _disconnect(self) -> None:
         session, self._session = self._session, None
@@ -199,7 +217,8 @@ class Writer:
         metrics.WRITER_UP.set(0)
         async with self._changed:
             for waiting in self._queue:
-                waiting.verdicts.set_exception(Unavailable("The database cannot be reached.", retry_after=2))
+                if not waiting.verdicts.done():
+                    waiting.verdicts.set_exception(Unavailable("The database cannot be reached.", retry_after=2))
                 self._count(waiting, -1)
             self._queue.clear()
             self._changed.notify_all()
@@ -208,16 +227,14 @@ class Writer:
         """Ask for the database until it takes writes again, or the service stops."""
         while not self._closing:
             try:
-                async with asyncio.timeout(self._settings.connect_timeout_seconds):
-                    session = await self._connect()
-                    if await session.fetchval("SHOW transaction_read_only") == "off":
-                        self._session, self._reachable = session, True
-                        metrics.WRITER_UP.set(1)
-                        _log.info("the database is back")
-                        return
-                    await session.close()
-            except AWAY as error:
+                await self._open()
+            except Exception as error:  # noqa: BLE001 - whatever it is, it may pass, and the writer must live to see it
                 _log.warning("the database cannot be reached", error=type(error).__name__)
+            else:
+                self._reachable = True
+                metrics.WRITER_UP.set(1)
+                _log.info("the database is back")
+                return
             async with self._changed:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_PROBE_SECONDS):

@@ -24,15 +24,14 @@ def encode(position: bytes, *, list_: str) -> str:
     return base64.urlsafe_b64encode(bytes((len(position),)) + position + list_.encode()).decode().rstrip("=")
 
 
-def decode(cursor: str, *, list_: str) -> bytes:
-    """The position of a cursor of this list; InvalidRequest where it is none."""
+def decode(cursor: str, *, list_: str, size: int) -> bytes:
+    """The position, of `size` bytes, of a cursor of this list; InvalidRequest where it is none."""
     try:
         raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
         raw = b""
-    length = raw[0] if raw else 0
-    position = raw[1 : 1 + length]
-    if not length or len(position) != length or raw[1 + length :] != list_.encode():
+    position = raw[1 : 1 + size]
+    if raw != bytes((size,)) + position + list_.encode():
         detail = "is not a cursor of this list in this order: take it from `next_cursor`."
         raise InvalidRequest(f"The cursor {detail}", problems=[Problem("/query/cursor", detail)])
     return position

@@ -8,6 +8,11 @@ from percorso.queries.cursor import Page
 from percorso.queries.interactions import COLUMNS, Filters, Found, found
 from percorso.storage.database import ReadSession
 
+FIRST = 0
+"""The position before every touchpoint."""
+
+_ID_BYTES = 4
+_MOST = 2**31 - 1
 _SAID = "touchpoint_id, slug, channel, name, function, stage, owner, location, discovered, created_at, updated_at"
 
 
@@ -20,7 +25,12 @@ async def page(session: ReadSession, *, limit: int, after: int) -> Page[RowMappi
     rows = result.mappings().all()
     if len(rows) <= limit:
         return Page(rows, None)
-    return Page(rows[:-1], cursor.encode(rows[-2]["touchpoint_id"].to_bytes(4, "big"), list_="touchpoints"))
+    return Page(rows[:-1], cursor.encode(rows[-2]["touchpoint_id"].to_bytes(_ID_BYTES, "big"), list_="touchpoints"))
+
+
+def position(given: str) -> int:
+    """Where the page begins that a cursor of this list leads to."""
+    return min(int.from_bytes(cursor.decode(given, list_="touchpoints", size=_ID_BYTES), "big"), _MOST)
 
 
 async def by_slug(session: ReadSession, slug: str) -> RowMapping:

@@ -1,12 +1,14 @@
 """Connections: one engine a process, and two session types that say in a signature who may write."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import NewType
+from asyncio import get_running_loop
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, NewType
 
 import asyncpg
+from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -36,31 +38,65 @@ def parse_url(url: str) -> URL:
 
 def create_engine(url: str, settings: Settings) -> AsyncEngine:
     """The process's pool of reading connections."""
-    return create_async_engine(
+
+    async def open_() -> "asyncpg.Connection[asyncpg.Record]":
+        return await _open(url, settings, name="percorso", longest=settings.statement_timeout_seconds)
+
+    engine = create_async_engine(
         parse_url(url),
+        async_creator=open_,
         pool_size=settings.pool_size,
         max_overflow=0,
         pool_timeout=settings.connect_timeout_seconds,
         pool_pre_ping=False,
-        connect_args={
-            "timeout": settings.connect_timeout_seconds,
-            "server_settings": {
-                "application_name": "percorso",
-                "statement_timeout": str(settings.statement_timeout_seconds * 1000),
-                "jit": "off",
-            },
-        },
     )
+    event.listen(engine.sync_engine, "checkout", _still_open)
+    return engine
+
+
+def _still_open(connection: Any, *_: object) -> None:
+    """Let the pool replace a connection that was lost while it lay there; this costs no round trip."""
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError
 
 
 async def connect(url: str, settings: Settings, *, name: str) -> "asyncpg.Connection[asyncpg.Record]":
     """One plain asyncpg connection, for COPY; `name` shows in `pg_stat_activity`."""
+    return await _open(url, settings, name=name, longest=settings.commit_timeout_seconds)
+
+
+async def _open(url: str, settings: Settings, *, name: str, longest: int) -> "asyncpg.Connection[asyncpg.Record]":
+    """Connect; the server ends whatever takes longer than `longest` seconds.
+
+    Else a process that is cut off, or stopped in its tracks, would go on holding its locks. asyncpg itself reads the
+    URL, since SQLAlchemy does not understand all that may stand in one, such as `sslmode`.
+    """
     parsed = parse_url(url).set(drivername="postgresql")
     return await asyncpg.connect(
         parsed.render_as_string(hide_password=False),
         timeout=settings.connect_timeout_seconds,
-        server_settings={"application_name": name, "jit": "off"},
+        server_settings={
+            "application_name": name,
+            "statement_timeout": str(longest * 1000),
+            "idle_in_transaction_session_timeout": str(longest * 1000),
+            "jit": "off",
+            # What waits for others relies on seeing what they committed, however the database is set up.
+            "default_transaction_isolation": "read committed",
+        },
     )
+
+
+@contextmanager
+def limited(session: WriteSession, seconds: float) -> Iterator[None]:
+    """Cut the connection where what is done in this block takes longer, so that it fails with one of `AWAY`.
+
+    A timeout that cancels is not enough: on a connection that answers no more, the rollback would wait for ever.
+    """
+    watch = get_running_loop().call_later(seconds, session.terminate)
+    try:
+        yield
+    finally:
+        watch.cancel()
 
 
 AWAY = (
@@ -72,6 +108,9 @@ AWAY = (
     asyncpg.PostgresSystemError,
     asyncpg.TransactionRollbackError,
     asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.TransactionTimeoutError,
+    asyncpg.InvalidCachedStatementError,
     asyncpg.ObjectNotInPrerequisiteStateError,
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,

@@ -35,12 +35,16 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What stands under a dedup key; `document` is as first received, None where the interaction was deleted."""
+    """What stands under a dedup key; `document` is as first received, None where the interaction was deleted.
+
+    `enriched` is what the interaction says now, where that is not as first received.
+    """
 
     identity_id: UUID
     interaction_id: UUID
     received_at: datetime | None
     document: str | None
+    enriched: str | None
 
 
 async def copy(session: WriteSession, rows: Sequence[Row], touchpoint_ids: dict[str, int]) -> None:
@@ -90,7 +94,8 @@ async def stored_under(session: WriteSession, keys: Sequence[UUID]) -> dict[UUID
     """What stands under these keys, by key. Relies on both primary keys."""
     records = await session.fetch(
         "SELECT k.key, k.identity_id, k.interaction_id, i.received_at, "
-        "coalesce(r.document, i.document)::text AS document "
+        "coalesce(r.document, i.document)::text AS document, "
+        "CASE WHEN i.revision > 0 THEN i.document::text END AS enriched "
         "FROM interaction_keys k "
         "LEFT JOIN interactions i ON i.identity_id = k.identity_id AND i.id = k.interaction_id "
         "LEFT JOIN interaction_revisions r "
@@ -98,7 +103,7 @@ async def stored_under(session: WriteSession, keys: Sequence[UUID]) -> dict[UUID
         "WHERE k.key = ANY($1)",
         keys,
     )
-    return {r["key"]: Stored(r["identity_id"], r["interaction_id"], r["received_at"], r["document"]) for r in records}
+    return {record["key"]: Stored(*record[1:]) for record in records}
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,4 +59,6 @@ async def _ensure(session: WriteSession, parent: str, name: str, low: str, high:
 
 
 async def _exists(session: WriteSession, name: str) -> bool:
-    return await session.fetchval("SELECT to_regclass($1)", name) is not None
+    """Whether there is such a table; `to_regclass` may still say what was so before the lock was waited for."""
+    sql = "SELECT EXISTS (SELECT FROM pg_class WHERE relname = $1 AND relnamespace = current_schema()::regnamespace)"
+    return bool(await session.fetchval(sql, name))

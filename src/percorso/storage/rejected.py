@@ -27,17 +27,18 @@ class Rejection:
     format: str
 
 
-def new_id(at: datetime) -> UUID:
-    """A time-ordered id for a rejection."""
-    return UUID(ids.interaction_id(ids.unix_ms(at), secrets.token_bytes(4), secrets.token_bytes(6)))
+def new_id(at: datetime, seed: bytes | None = None) -> UUID:
+    """A time-ordered id for a rejection: the same one for the same `seed` of 10 bytes, else a new one."""
+    seed = seed or secrets.token_bytes(10)
+    return UUID(ids.interaction_id(ids.unix_ms(at), seed[:4], seed[4:]))
 
 
 async def insert(session: WriteSession, rejections: Sequence[Rejection]) -> None:
-    """Put refused items into quarantine."""
+    """Put refused items into quarantine, unless an earlier try has put them there."""
     await session.executemany(
         "INSERT INTO rejected_interactions "
         "(rejection_id, received_at, source, sender_id, errors, payload, size, format) "
-        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (rejection_id) DO NOTHING",
         [
             (
                 rejection.id,

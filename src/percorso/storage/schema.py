@@ -1,5 +1,6 @@
 """The schema's version: bring a database to the newest, and say whether it is there."""
 
+import asyncio
 from io import StringIO
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from percorso.storage.database import OLDEST_SERVER, is_away
 
 _LOCK = 0x70657263_6D696772
 """Advisory lock: replicas that start together migrate one after the other."""
+_POLL_SECONDS = 0.2
 
 
 def migrations() -> Path:
@@ -55,16 +57,20 @@ async def upgrade(engine: AsyncEngine) -> None:
         version = (await connection.execute(text("SHOW server_version_num"))).scalar_one()
         if int(version) < OLDEST_SERVER:
             raise StartupError(f"The database server is too old ({version}): percorso needs PostgreSQL 15 or newer.")
-        await connection.execute(text("SET statement_timeout = 0"))
-        await connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": _LOCK})
+        # Not `pg_advisory_lock`: the snapshot of one who waits there would stop CREATE INDEX CONCURRENTLY.
+        lock = text("SELECT pg_try_advisory_lock(:lock)").bindparams(lock=_LOCK)
+        while not (await connection.execute(lock)).scalar_one():  # noqa: ASYNC110 - another process is waited for
+            await asyncio.sleep(_POLL_SECONDS)
         try:
-            async with engine.connect() as migrating:
-                await migrating.execute(text("SET statement_timeout = 0"))
-                await migrating.commit()
-                await migrating.run_sync(lambda sync: command.upgrade(alembic_config(sync), "head"))
-                await migrating.commit()
+            await connection.execute(text("SET statement_timeout = 0"))
+            await connection.execute(text("SET idle_in_transaction_session_timeout = 0"))
+            await connection.commit()
+            await connection.execution_options(isolation_level="READ COMMITTED")
+            await connection.run_sync(lambda sync: command.upgrade(alembic_config(sync), "head"))
+            await connection.commit()
         finally:
-            await connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": _LOCK})
+            # With the connection go its settings and the lock.
+            await connection.invalidate()
 
 
 def as_sql() -> str:

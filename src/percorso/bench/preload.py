@@ -1,0 +1,89 @@
+"""What is stored before anything is measured, through the service's own pipeline: identities, links and all."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Final
+
+from percorso.app import serving
+from percorso.bench.events import Events, dated, emails
+from percorso.bench.limits import connected
+from percorso.bench.place import Place
+from percorso.errors import StartupError
+from percorso.ingest.pipeline import Pipeline
+
+STORED: Final = "bench-stored"
+JOURNEYS: Final = "bench-journeys"
+CUSTOMERS: Final = 50
+"""How many customers there are of each of the two kinds whose journeys are read."""
+IDENTITIES: Final = 10
+YEARS: Final = 10
+LENGTH: Final = 60
+"""Interactions in each of those journeys: more than a page."""
+
+_CHUNK: Final = 1000
+
+Progress = Callable[[int], None]
+
+
+def one_identity(customer: int) -> str:
+    """The address of a customer who has one, and all of whose interactions are in one month."""
+    return f"uno.{customer}@example.com"
+
+
+def ten_identities(customer: int, number: int) -> str:
+    """One of the ten addresses of a customer whose interactions are spread over ten years."""
+    return f"dieci.{customer}.{number}@example.com"
+
+
+async def store(place: Place, rows: int, *, journeys: bool, progress: Progress) -> None:
+    """Store so many events, and the journeys that are to be read; `progress` is told how many are stored."""
+    now = datetime.fromisoformat(place.now)
+    events = Events(STORED, now)
+    async with serving(place.settings) as services:
+        await _take(place, services.pipeline, STORED, map(events.one, range(rows)), progress)
+        if journeys:
+            await _take(place, services.pipeline, JOURNEYS, _journeys(now), progress)
+    async with connected(place.settings) as (session, _):
+        for table in ("interactions", "interaction_keys", "identities", "identity_links"):
+            await session.execute(f"VACUUM (ANALYZE) {table}")
+
+
+async def _take(place: Place, pipeline: Pipeline, source: str, events: Iterable[bytes], progress: Progress) -> None:
+    """Store events in chunks; while one is being committed the next is prepared."""
+    remaining = iter(events)
+    flying: list[asyncio.Task[int]] = []
+    stored = 0
+    while chunk := list(islice(remaining, _CHUNK)):
+        flying.append(asyncio.create_task(_chunk(pipeline, chunk)))
+        if len(flying) > 1:
+            stored += await flying.pop(0)
+            progress(stored)
+    for task in flying:
+        stored += await task
+    progress(stored)
+    place.ledger.note(source, 0, stored)
+
+
+async def _chunk(pipeline: Pipeline, chunk: list[bytes]) -> int:
+    verdicts = await pipeline.take(chunk, wait=True)
+    if any(verdict.status != "stored" for verdict in verdicts):
+        raise StartupError("The bench's events could not be stored; see the log.")
+    return len(chunk)
+
+
+def _journeys(now: datetime) -> Iterator[bytes]:
+    """The journeys of the two kinds of customers."""
+    month = (now.replace(day=1) - timedelta(days=1)).replace(day=1, hour=0)
+    years = timedelta(days=365 * YEARS)
+    number = 0
+    for customer in range(CUSTOMERS):
+        all_ten = [ten_identities(customer, which) for which in range(IDENTITIES)]
+        for step in range(LENGTH):
+            one = emails([one_identity(customer)])
+            yield dated(JOURNEYS, number, month + timedelta(hours=10 * step), one)
+            # The first says that the ten are one person.
+            ten = emails([all_ten[step % IDENTITIES]] if step else all_ten)
+            yield dated(JOURNEYS, number + 1, now - years * (step + 1) / LENGTH, ten)
+            number += 2

@@ -1,0 +1,137 @@
+"""Examples of answers, for the OpenAPI document: one story, told by every route."""
+
+from typing import Any, Final
+
+INTERACTION_ID: Final = "019c0d2f-1a80-8c3e-b4d1-7a90c4e5f601"
+CUSTOMER_ID: Final = "d345ea01-9b1c-4f7e-8a55-3f0c2f6a7b88"
+REJECTION_ID: Final = "019c0d33-52a1-8b07-a2c4-11d0f3a9c7e5"
+_RECEIVED_AT: Final = "2026-11-20T09:05:12.117Z"
+_CURSOR: Final = "EBmcDS8agIw-tNF6kMTl9gFqb3VybmV5LWRlc2M"
+
+Example = dict[str, Any]
+
+GIVEN: Final[Example] = {
+    "source": "crm",
+    "id": "call-8731",
+    "occurred_at": "2026-11-20T10:00:00+01:00",
+    "channel": "phone",
+    "kind": "support_call",
+    "touchpoint": "support-line",
+    "direction": "inbound",
+    "function": "service",
+    "customer": {"email": "anna@example.com", "phone": "+39066982", "crm_id": "C-17"},
+    "agent": "agent-12",
+    "conversation": "conv-9",
+    "case": "case-4",
+    "status": "completed",
+    "outcome": "answered",
+    "resolution": "unresolved",
+    "sentiment": {"score": -0.4, "label": "negative", "source": "speech-model"},
+    "feedback": [{"metric": "csat", "score": 2, "min": 1, "max": 5, "text": "waited too long"}],
+    "topics": ["billing"],
+    "language": "it",
+    "details": {"duration_seconds": 312, "queue": "support"},
+}
+PATCH: Final[Example] = {"resolution": "resolved", "attributes": {"refund": 12.5}, "sentiment": None}
+PROBLEM: Final[Example] = {
+    "type": "urn:percorso:problem:rejected",
+    "title": "The interaction was rejected",
+    "status": 422,
+    "detail": "The interaction cannot be stored as it is: see `errors`. It is kept in quarantine.",
+    "instance": "urn:percorso:request:5f0c1c6f2b6e4f0d",
+    "code": "rejected",
+    "errors": [{"pointer": "/occurred_at", "detail": "is more than 24 hours in the future"}],
+    "rejection_id": REJECTION_ID,
+}
+RECEIPT: Final[Example] = {
+    "status": "stored",
+    "interaction_id": INTERACTION_ID,
+    "customer_id": CUSTOMER_ID,
+    "received_at": _RECEIVED_AT,
+}
+BATCH: Final[Example] = {
+    "received": 1000,
+    "stored": 999,
+    "duplicate": 0,
+    "conflict": 0,
+    "rejected": 1,
+    "retry": 0,
+    "results": [
+        {
+            "index": 17,
+            "status": "rejected",
+            "rejection_id": REJECTION_ID,
+            "errors": [{"pointer": "/occurred_at", "detail": "must be a date and time with an offset"}],
+        }
+    ],
+}
+INTERACTION: Final[Example] = GIVEN | {
+    "interaction_id": INTERACTION_ID,
+    "customer_id": CUSTOMER_ID,
+    "received_at": _RECEIVED_AT,
+}
+INTERACTIONS: Final[Example] = {"items": [INTERACTION], "next_cursor": None}
+JOURNEY: Final[Example] = {"customer_id": CUSTOMER_ID, "items": [INTERACTION], "next_cursor": _CURSOR}
+REVISIONS: Final[Example] = {
+    "items": [
+        {
+            "revision": 0,
+            "replaced_at": "2026-11-21T08:00:00.000Z",
+            "replaced_by": "crm-connector",
+            "interaction": GIVEN,
+        },
+        {
+            "revision": 1,
+            "replaced_at": None,
+            "replaced_by": None,
+            "interaction": GIVEN | {"resolution": "resolved"},
+        },
+    ],
+    "next_cursor": None,
+}
+CUSTOMER: Final[Example] = {
+    "customer_id": CUSTOMER_ID,
+    "identifiers": [
+        {"kind": "email", "value": "anna@example.com", "strong": True, "first_seen_at": _RECEIVED_AT},
+    ],
+    "first_contact_at": "2026-03-02T08:15:00.000Z",
+    "last_contact_at": "2026-11-20T09:00:00.000Z",
+    "interactions": {"total": 23, "by_channel": {"email": 4, "phone": 19}},
+}
+TOUCHPOINT: Final[Example] = {
+    "slug": "support-line",
+    "channel": "phone",
+    "name": "Support line",
+    "function": "service",
+    "stage": "service",
+    "owner": "Contact centre",
+    "location": None,
+    "discovered": False,
+    "created_at": "2026-03-02T08:15:00.000Z",
+    "updated_at": _RECEIVED_AT,
+}
+TOUCHPOINTS: Final[Example] = {"items": [TOUCHPOINT], "next_cursor": None}
+REJECTED_ITEM: Final[Example] = {
+    "rejection_id": REJECTION_ID,
+    "received_at": _RECEIVED_AT,
+    "source": "crm",
+    "id": "call-8732",
+    "format": "native",
+    "errors": [{"pointer": "/customer", "detail": "is required"}],
+    "size": 54,
+    "truncated": False,
+    "payload": '{"source": "crm", "id": "call-8732", "channel": "phone"}',
+    "payload_encoding": "utf-8",
+}
+REJECTED: Final[Example] = {"items": [REJECTED_ITEM], "next_cursor": None}
+KEY: Final[Example] = {
+    "id": "0b8f2a5e-6c1d-4f0e-9a77-2f64d1f0c3aa",
+    "name": "crm-connector",
+    "scopes": ["ingest"],
+    "created_at": "2026-03-02T08:15:00.000Z",
+    "revoked_at": None,
+}
+NEW_KEY: Final[Example] = KEY | {"key": "pcs_…"}
+KEYS: Final[Example] = {"items": [KEY], "next_cursor": None}
+HEALTH: Final[Example] = {"status": "ok", "checks": {"writer": "ok", "database": "ok", "schema": "ok"}}
+METRICS: Final = 'percorso_http_requests_total{method="POST",route="/v1/interactions",status="201"} 4211.0\n'

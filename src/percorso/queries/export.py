@@ -1,0 +1,72 @@
+"""Every interaction, as it was given, for taking them elsewhere: in order of time, out of one snapshot."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+from asyncpg.pgproto.pgproto import UUID
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from percorso import ids
+from percorso.storage.database import ReadSession
+
+_ROWS_AT_ONCE = 500
+_BOUNDS = r"FROM \(''([0-9a-f-]{36})''\) TO \(''([0-9a-f-]{36})''\)"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A range of ids, the last excluded, that one partition holds; `size` is the partition's, in bytes."""
+
+    low: UUID
+    high: UUID
+    size: int
+
+
+@asynccontextmanager
+async def snapshot(engine: AsyncEngine) -> AsyncIterator[ReadSession]:
+    """A read session whose every statement sees the same, and may take as long as it must."""
+    async with engine.connect() as connection:
+        await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        await connection.execute(text("SET LOCAL statement_timeout = 0"))
+        await connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+        yield ReadSession(connection)
+
+
+async def parts(session: ReadSession, *, since: datetime | None, until: datetime | None) -> list[Part]:
+    """What holds the interactions of this time, the oldest first."""
+    result = await session.execute(
+        text(
+            f"SELECT CAST(b.ends[1] AS uuid) AS low, CAST(b.ends[2] AS uuid) AS high, pg_table_size(c.oid) AS size "
+            f"FROM pg_partition_tree('interactions') p JOIN pg_class c ON c.oid = p.relid "
+            f"CROSS JOIN LATERAL regexp_match(pg_get_expr(c.relpartbound, c.oid), '{_BOUNDS}') AS b(ends) "
+            "WHERE p.isleaf AND b.ends IS NOT NULL ORDER BY low"
+        )
+    )
+    low = ids.LOWEST if since is None else ids.first_id_at(since)
+    high = ids.HIGHEST if until is None else ids.first_id_at(until)
+    return [
+        Part(max(low, part.low), min(high, part.high), part.size)
+        for part in result
+        if part.low < high and low < part.high
+    ]
+
+
+async def documents(
+    session: ReadSession, part: Part, identities: Sequence[UUID] | None
+) -> AsyncIterator[Sequence[str]]:
+    """The documents of a part in order of id, some at a time: those of these identities, or all.
+
+    Reads one partition once, or with identities its primary key; the server sorts it, and holds the cursor.
+    """
+    mine = "" if identities is None else " AND identity_id = ANY(:identities)"
+    parameters = {"low": part.low, "high": part.high} | ({} if identities is None else {"identities": identities})
+    async with session.stream(
+        text(f"SELECT document::text FROM interactions WHERE id >= :low AND id < :high{mine} ORDER BY id"),
+        parameters,
+        execution_options={"yield_per": _ROWS_AT_ONCE},
+    ) as result:
+        async for rows in result.scalars().partitions():
+            yield rows

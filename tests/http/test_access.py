@@ -1,0 +1,166 @@
+"""Who may call what: every route, without a key, with a bad one, and with each scope."""
+
+from uuid import uuid4
+
+import httpx
+from exchanges import Item, items_at, journey_of, pointers, problem, store
+from fastapi import FastAPI
+
+from percorso.app import create_app
+from percorso.http.access import SCOPES
+from support import KEY, Make, running, settings_for
+
+NEEDED = {
+    "store_interaction": "ingest",
+    "store_interactions": "ingest",
+    "find_interaction": "read",
+    "read_interaction": "read",
+    "read_interaction_revisions": "read",
+    "read_journey": "read",
+    "read_customer": "read",
+    "read_touchpoints": "read",
+    "read_touchpoint": "read",
+    "read_touchpoint_interactions": "read",
+    "read_rejected": "read",
+    "read_rejected_item": "read",
+    "enrich_interaction": "write",
+    "delete_interaction": "write",
+    "describe_touchpoint": "write",
+    "read_keys": "admin",
+    "create_key": "admin",
+    "revoke_key": "admin",
+}
+OPEN = {"check_live", "check_ready", "read_metrics"}
+
+
+def operations(app: FastAPI) -> dict[str, tuple[str, str]]:
+    return {
+        operation["operationId"]: (method.upper(), path)
+        for path, methods in app.openapi()["paths"].items()
+        for method, operation in methods.items()
+    }
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+async def new_key(client: httpx.AsyncClient, *scopes: str) -> Item:
+    answer = await client.post("/v1/keys", json={"name": "-".join(scopes), "scopes": scopes})
+    assert answer.status_code == 201, answer.text
+    made: Item = answer.json()
+    return made
+
+
+def test_the_document_says_which_routes_need_a_key() -> None:
+    app = create_app(settings_for("postgresql://unused"))
+    document = app.openapi()
+    assert operations(app).keys() == NEEDED.keys() | OPEN
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            assert ("security" in operation) == (operation["operationId"] in NEEDED)
+
+
+async def test_every_route_wants_a_valid_key_of_the_right_scope_and_else_says_nothing(
+    database_url: str, make: Make
+) -> None:
+    async with running(database_url) as (app, client):
+        [receipt] = await store(client, make(touchpoint="shop"))
+        await client.post("/v1/interactions", content=b"{}")
+        [rejected] = await items_at(client, "/v1/rejected")
+        keys = {scope: (await new_key(client, scope))["key"] for scope in SCOPES}
+        victim = (await new_key(client, "read"))["id"]
+        there = {
+            "{interaction_id}": receipt["interaction_id"],
+            "{customer}": "email:anna@example.com",
+            "{slug}": "shop",
+            "{rejection_id}": rejected["rejection_id"],
+            "{key_id}": victim,
+        }
+        nowhere = dict.fromkeys(there, str(uuid4())) | {"{customer}": "not a customer", "{slug}": "NOT/a/slug"}
+        del client.headers["Authorization"]
+        for name, (method, path) in operations(app).items():
+            if name in OPEN:
+                assert (await client.request(method, path)).status_code == 200
+                continue
+            refusals: dict[str, set[str]] = {"401": set(), "403": set()}
+            for places in (nowhere, there):
+                url = path
+                for place, value in places.items():
+                    url = url.replace(place, value)
+                for headers in ({}, bearer("wrong"), {"Authorization": f"Basic {KEY}"}, bearer("")):
+                    answer = await client.request(method, url, content=b"{", headers=headers)
+                    assert answer.headers["www-authenticate"].startswith("Bearer"), name
+                    problem(answer, 401, "unauthorized")
+                    refusals["401"].add(answer.text.replace(answer.headers["x-request-id"], ""))
+                for scope, key in keys.items():
+                    answer = await client.request(method, url, content=b"{", headers=bearer(key))
+                    if scope in {NEEDED[name], "admin"}:
+                        assert answer.status_code not in {401, 403}, (name, scope, answer.text)
+                        assert answer.status_code < 500, (name, scope, answer.text)
+                    else:
+                        assert NEEDED[name] in problem(answer, 403, "forbidden")["detail"]
+                        refusals["403"].add(answer.text.replace(answer.headers["x-request-id"], ""))
+            # The same words for what exists and what does not, but for what is wrong with the key itself.
+            assert len(refusals["401"]) <= 2
+            assert len(refusals["403"]) == 1
+
+
+async def test_a_revoked_key_stops_working_at_once_here_and_says_so_in_the_list(client: httpx.AsyncClient) -> None:
+    made = await new_key(client, "read")
+    assert (await client.get("/v1/touchpoints", headers=bearer(made["key"]))).status_code == 200
+    assert (await client.delete(f"/v1/keys/{made['id']}")).status_code == 204
+    problem(await client.get("/v1/touchpoints", headers=bearer(made["key"])), 401, "unauthorized")
+    [listed] = [key for key in await items_at(client, "/v1/keys") if key["id"] == made["id"]]
+    assert listed["revoked_at"] is not None
+    problem(await client.delete(f"/v1/keys/{made['id']}"), 404, "not_found")
+    problem(await client.delete(f"/v1/keys/{uuid4()}"), 404, "not_found")
+
+
+async def test_a_key_is_shown_once_and_kept_as_a_hash(client: httpx.AsyncClient) -> None:
+    made = await new_key(client, "ingest", "read")
+    assert made["scopes"] == ["ingest", "read"]
+    assert made["key"].startswith("pcs_")
+    listing = await client.get("/v1/keys")
+    assert made["key"] not in listing.text
+    assert KEY not in listing.text
+    assert [key["name"] for key in listing.json()["items"]] == ["bootstrap", "ingest-read"]
+    assert {name: value for name, value in made.items() if name != "key"} == listing.json()["items"][1]
+
+
+async def test_a_key_that_cannot_be_made_is_pointed_at(client: httpx.AsyncClient) -> None:
+    for body, wrong in (
+        ({}, ["/name", "/scopes"]),
+        ({"name": "", "scopes": ["read"]}, ["/name"]),
+        ({"name": "x" * 129, "scopes": ["read"]}, ["/name"]),
+        ({"name": "x", "scopes": []}, ["/scopes"]),
+        ({"name": "x", "scopes": ["root"]}, ["/scopes/0"]),
+        ({"name": "x", "scopes": "read"}, ["/scopes"]),
+        ({"name": "x", "scopes": ["read"], "key": "mine"}, ["/key"]),
+    ):
+        assert pointers(problem(await client.post("/v1/keys", json=body), 422, "invalid_request")) == wrong
+    assert len(await items_at(client, "/v1/keys")) == 1
+
+
+async def test_the_bootstrap_key_is_made_once_and_a_revoked_one_is_not_made_again(database_url: str) -> None:
+    for _ in range(2):
+        async with running(database_url) as (_, client):
+            [key] = await items_at(client, "/v1/keys")
+            assert sorted(key["scopes"]) == sorted(SCOPES)
+    async with running(database_url) as (_, client):
+        await client.delete(f"/v1/keys/{key['id']}")
+    async with running(database_url) as (_, client):
+        problem(await client.get("/v1/keys"), 401, "unauthorized")
+
+
+async def test_the_scheme_is_read_in_any_case(client: httpx.AsyncClient, make: Make) -> None:
+    for scheme in ("Bearer", "bearer", "BEARER"):
+        await store(client, make())
+        headers = {"Authorization": f"{scheme}   {KEY} "}
+        assert (await client.get(journey_of("email:anna@example.com"), headers=headers)).status_code == 200
+
+
+async def test_a_key_of_any_characters_is_only_wrong(client: httpx.AsyncClient) -> None:
+    for key in (b"\xff\xfe", "ключ".encode(), b"x" * 20_000, b"a b", b"'; --"):
+        answer = await client.get("/v1/keys", headers={b"Authorization": b"Bearer " + key})
+        problem(answer, 401, "unauthorized")

@@ -1,0 +1,218 @@
+"""The OpenAPI document: complete, sound, and what the service really does."""
+
+import asyncio
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import httpx
+import jsonschema_rs
+import pytest
+import schemathesis
+from exchanges import database_from, healthy, store
+from hypothesis import HealthCheck, given, settings
+from hypothesis.errors import Unsatisfiable
+from schemathesis.checks import CHECKS, load_all_checks
+from schemathesis.core.result import Ok
+
+from percorso.app import create_app
+from support import KEY, Make, running, settings_for
+
+EXAMPLES = int(os.environ.get("PERCORSO_CONTRACT_EXAMPLES", "4"))
+"""How many requests are made up for each operation."""
+
+Node = dict[str, Any]
+Operation = schemathesis.APIOperation[Any, Any, Any, Any]
+DOCUMENT: Node = create_app(settings_for("postgresql://unused")).openapi()
+OPERATIONS: dict[str, Node] = {
+    f"{method.upper()} {path}": operation
+    for path, methods in DOCUMENT["paths"].items()
+    for method, operation in methods.items()
+}
+PROBLEM = {"$ref": "#/components/schemas/ProblemDocument"}
+
+
+def nodes(value: Any) -> Iterator[Node]:
+    if isinstance(value, dict):
+        yield value
+        for member in value.values():
+            yield from nodes(member)
+    elif isinstance(value, list):
+        for member in value:
+            yield from nodes(member)
+
+
+def resolved(reference: str) -> Any:
+    found: Any = DOCUMENT
+    for step in reference.removeprefix("#/").split("/"):
+        found = found[step.replace("~1", "/").replace("~0", "~")]
+    return found
+
+
+def validator(schema: Node) -> jsonschema_rs.Draft202012Validator:
+    """What checks that a value is as a schema of the document says, formats included."""
+    return jsonschema_rs.Draft202012Validator(schema | {"components": DOCUMENT["components"]}, validate_formats=True)
+
+
+def test_every_reference_leads_somewhere_and_every_schema_is_used() -> None:
+    used = {node["$ref"] for node in nodes(DOCUMENT) if isinstance(node.get("$ref"), str)}
+    assert all(resolved(reference) for reference in used)
+    mapped = {
+        target for node in nodes(DOCUMENT) for target in node.get("discriminator", {}).get("mapping", {}).values()
+    }
+    assert all(resolved(reference) for reference in mapped)
+    names = {reference.rsplit("/", 1)[1] for reference in used | mapped}
+    assert names == DOCUMENT["components"]["schemas"].keys()
+
+
+def test_every_schema_is_valid_and_so_are_its_examples() -> None:
+    for name, schema in DOCUMENT["components"]["schemas"].items():
+        jsonschema_rs.meta.validate(schema)
+        for example in schema.get("examples", ()):
+            validator({"$ref": f"#/components/schemas/{name}"}).validate(example)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
+def test_every_route_says_what_it_does_with_examples_and_errors(operation: Node) -> None:
+    assert re.fullmatch(r"[A-Z].{3,}[^.]", operation["summary"])
+    assert len(operation["description"]) > 20
+    assert re.fullmatch(r"[a-z]+(_[a-z]+)+", operation["operationId"])
+    assert operation["tags"]
+    for parameter in operation.get("parameters", ()):
+        assert parameter["description"], parameter["name"]
+    for status, response in operation["responses"].items():
+        assert response["description"]
+        content = response.get("content", {})
+        if status == "204":
+            assert not content
+        elif status < "3" or "application/json" in content:
+            [kind] = content.values()
+            schema = resolved(kind["schema"]["$ref"]) if "$ref" in kind["schema"] else kind["schema"]
+            assert kind.get("example") or schema.get("examples"), status
+        else:
+            assert content == {"application/problem+json": {"schema": PROBLEM}}
+    if "security" in operation:
+        assert operation["responses"].keys() >= {"401", "403", "422", "503"}
+    if "requestBody" in operation:
+        assert operation["responses"].keys() >= {"413", "415"}
+        for kind in operation["requestBody"]["content"].values():
+            schema = kind["schema"].get("items", kind["schema"])
+            schema = resolved(schema["$ref"]) if "$ref" in schema else schema
+            assert schema.get("examples") or kind.get("example")
+    if any(parameter["in"] == "path" for parameter in operation.get("parameters", ())):
+        assert "404" in operation["responses"] or operation["operationId"] == "describe_touchpoint"
+
+
+def test_operation_ids_are_unique() -> None:
+    ids = [operation["operationId"] for operation in OPERATIONS.values()]
+    assert len(ids) == len(set(ids))
+
+
+async def test_the_document_and_its_page_are_served_without_a_key(client: httpx.AsyncClient) -> None:
+    del client.headers["Authorization"]
+    answer = await client.get("/openapi.json")
+    assert answer.json() == json.loads(json.dumps(DOCUMENT))
+    assert answer.json()["openapi"].startswith("3.1")
+    page = await client.get("/docs")
+    assert page.status_code == 200
+    assert "/openapi.json" in page.text
+
+
+async def test_the_examples_in_the_document_are_taken(client: httpx.AsyncClient) -> None:
+    schemas = DOCUMENT["components"]["schemas"]
+    [event] = schemas["Interaction"]["examples"]
+    event = event | {"occurred_at": "2026-03-01T10:00:00+01:00"}
+    [receipt] = await store(client, event)
+    [patch] = schemas["Enrichment"]["examples"]
+    answer = await client.patch(f"/v1/interactions/{receipt['interaction_id']}", json=patch)
+    assert answer.status_code == 200, answer.text
+    for method, path in (("PUT", "/v1/touchpoints/{slug}"), ("POST", "/v1/keys")):
+        [body] = OPERATIONS[f"{method} {path}"]["requestBody"]["content"]["application/json"]["schema"]["examples"]
+        assert (await client.request(method, path.replace("{slug}", "a"), json=body)).status_code == 201
+
+
+async def test_real_answers_are_what_the_document_says(client: httpx.AsyncClient, make: Make) -> None:
+    def check(name: str, answer: httpx.Response) -> None:
+        response = OPERATIONS[name]["responses"][str(answer.status_code)]
+        [(media, kind)] = response["content"].items()
+        assert answer.headers["content-type"] == media
+        validator(kind["schema"]).validate(answer.json())
+
+    sent = make(customer={"email": ["anna@example.com", "a@example.com"], "cookie_id": "c"})
+    first = await client.post("/v1/interactions", json=sent)
+    check("POST /v1/interactions", first)
+    check("POST /v1/interactions", await client.post("/v1/interactions", json=sent))
+    check("POST /v1/interactions", await client.post("/v1/interactions", json=sent | {"text": "x"}))
+    check("POST /v1/interactions", await client.post("/v1/interactions", json={}))
+    batch = [make(), sent, sent | {"text": "x"}, {}]
+    check("POST /v1/interactions/batch", await client.post("/v1/interactions/batch?results=all", json=batch))
+    one = first.headers["location"]
+    check("PATCH /v1/interactions/{interaction_id}", await client.patch(one, json={"text": "t"}))
+    check("GET /v1/interactions/{interaction_id}", await client.get(one))
+    check("GET /v1/interactions/{interaction_id}/revisions", await client.get(f"{one}/revisions"))
+    check("GET /v1/interactions", await client.get("/v1/interactions", params={"source": "test", "id": sent["id"]}))
+    check("GET /v1/customers/{customer}", await client.get("/v1/customers/cookie_id:c"))
+    check("GET /v1/customers/{customer}/journey", await client.get("/v1/customers/cookie_id:c/journey?limit=1"))
+    check("GET /v1/customers/{customer}/journey", await client.get("/v1/customers/cookie_id:unknown/journey"))
+    check("GET /v1/touchpoints", await client.get("/v1/touchpoints"))
+    check("GET /v1/touchpoints/{slug}", await client.get("/v1/touchpoints/phone"))
+    check("GET /v1/touchpoints/{slug}/interactions", await client.get("/v1/touchpoints/phone/interactions"))
+    check("PUT /v1/touchpoints/{slug}", await client.put("/v1/touchpoints/phone", json={"name": "Phone"}))
+    check("GET /v1/rejected", rejected := await client.get("/v1/rejected"))
+    item = rejected.json()["items"][0]["rejection_id"]
+    check("GET /v1/rejected/{rejection_id}", await client.get(f"/v1/rejected/{item}"))
+    check("POST /v1/keys", await client.post("/v1/keys", json={"name": "n", "scopes": ["read"]}))
+    check("GET /v1/keys", await client.get("/v1/keys"))
+    check("GET /health/ready", await client.get("/health/ready"))
+    check("GET /health/live", await client.get("/health/live"))
+
+
+WANTED = [
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+    "allow_header_conformance",
+]
+
+
+def test_made_up_requests_are_answered_as_the_document_says(server_url: str, template: str) -> None:
+    load_all_checks()
+    checks: list[Any] = [*CHECKS.get_by_names(WANTED)]
+    made_up = schemathesis.openapi.from_dict(DOCUMENT)
+    operations = [result.ok() for result in made_up.get_all_operations() if isinstance(result, Ok)]
+    assert len(operations) == len(OPERATIONS)
+
+    async def explore(url: str) -> None:
+        async with running(url) as (_, client):
+            loop = asyncio.get_running_loop()
+
+            def answer_to(case: schemathesis.Case[Any]) -> httpx.Response:
+                wanted = case.as_transport_kwargs(base_url="http://percorso.test")
+                sending = client.request(
+                    **{name: value for name, value in wanted.items() if name not in {"headers", "data", "cookies"}},
+                    headers=dict(wanted["headers"]) | {"Authorization": f"Bearer {KEY}"},
+                    content=wanted.get("data"),
+                )
+                return asyncio.run_coroutine_threadsafe(sending, loop).result(30)
+
+            def try_out(operation: Operation, mode: schemathesis.GenerationMode) -> None:
+                @given(operation.as_strategy(mode))
+                @settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck), deadline=None)
+                def conforms(case: schemathesis.Case[Any]) -> None:
+                    case.validate_response(answer_to(case), checks=checks)
+
+                conforms()
+
+            for operation in operations:
+                for mode in schemathesis.GenerationMode:
+                    with suppress(Unsatisfiable):
+                        await asyncio.to_thread(try_out, operation, mode)
+            assert await healthy(client)
+
+    with database_from(server_url, template) as url:
+        asyncio.run(explore(url))

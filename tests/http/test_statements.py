@@ -1,0 +1,183 @@
+"""The statements that hot routes send: how many, and that each uses its index on a table of many partitions."""
+
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+from exchanges import journey_of, store, store_all
+from fastapi import FastAPI
+from sqlalchemy import event
+
+from percorso.http.services import Services
+from support import Make, running
+
+Statement = tuple[str, tuple[Any, ...]]
+ANNA = journey_of("email:anna@example.com")
+
+
+OTHERS = """
+    INSERT INTO interactions (identity_id, id, received_at, touchpoint_id, channel, direction, document)
+    SELECT md5(random()::text)::uuid,
+           (lpad(to_hex(
+               (extract(epoch FROM now() - number * interval '28 days' - n * interval '1 minute') * 1000)::bigint
+           ), 12, '0') || '8000' || substr(md5(random()::text), 1, 16))::uuid,
+           now(), 1000 + n % 40, 'phone', 'inbound', '{"customer": {}}'
+    FROM generate_series(0, $1::int - 1) AS number, generate_series(1, $2::int) AS n
+"""
+"""Interactions of other people at other places, so many in each of so many months that their plans matter."""
+
+
+@pytest.fixture
+async def service(database_url: str) -> AsyncIterator[tuple[FastAPI, httpx.AsyncClient]]:
+    async with running(database_url) as (app, client):
+        yield app, client
+
+
+@contextmanager
+def statements_read(app: FastAPI) -> Iterator[list[Statement]]:
+    """What is sent through the pool while the block runs."""
+    seen: list[Statement] = []
+    services: Services = app.state.services
+
+    def note(_connection: object, _cursor: object, statement: str, parameters: tuple[Any, ...], *_: object) -> None:
+        seen.append((statement, parameters))
+
+    event.listen(services.engine.sync_engine, "before_cursor_execute", note)
+    try:
+        yield seen
+    finally:
+        event.remove(services.engine.sync_engine, "before_cursor_execute", note)
+
+
+@contextmanager
+def statements_written(app: FastAPI) -> Iterator[list[str]]:
+    """What the writer sends while the block runs, COPY aside, which asyncpg does not tell of."""
+    seen: list[str] = []
+    session = app.state.services.writer._session  # noqa: SLF001 - there is no other way to listen
+    assert session is not None
+
+    def note(record: Any) -> None:
+        seen.append(record.query)
+
+    session.add_query_logger(note)
+    try:
+        yield seen
+    finally:
+        session.remove_query_logger(note)
+
+
+async def plan_of(database: "asyncpg.Connection[asyncpg.Record]", statement: Statement, *, generic: bool) -> str:
+    await database.execute(f"SET plan_cache_mode = force_{'generic' if generic else 'custom'}_plan")
+    rows = await database.fetch(f"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) {statement[0]}", *statement[1])
+    return "\n".join(row[0] for row in rows)
+
+
+async def test_the_most_frequent_requests_send_few_statements(
+    service: tuple[FastAPI, httpx.AsyncClient], make: Make
+) -> None:
+    app, client = service
+    now = datetime.now(UTC)
+    recent = [make(occurred_at=(now - timedelta(days=days)).isoformat()) for days in (1, 2, 3)]
+    [receipt, *_] = await store(client, *recent)
+    await store(client, make(occurred_at="2015-01-01T00:00:00Z"))
+    await client.get(ANNA)  # so that the key is remembered
+    one = f"/v1/interactions/{receipt['interaction_id']}"
+    for path, most in (
+        (f"{ANNA}?limit=2", 2),  # the customer, and the latest quarter
+        (f"{ANNA}?limit=3", 4),  # a fourth was looked for: the year, and all that is older
+        (f"{ANNA}?order=asc", 2),
+        (f"{ANNA}?from={(now - timedelta(days=30)).isoformat().replace('+00:00', 'Z')}", 2),
+        ("/v1/customers/email:anna@example.com", 2),
+        (one, 2),
+        (f"{one}/revisions", 2),
+        (f"/v1/interactions?source=test&id={recent[0]['id']}", 3),
+        ("/v1/touchpoints/phone/interactions", 3),
+        ("/v1/touchpoints/phone", 1),
+        ("/v1/touchpoints", 1),
+        ("/v1/rejected", 1),
+    ):
+        with statements_read(app) as seen:
+            assert (await client.get(path)).status_code == 200
+        assert 0 < len(seen) <= most, (path, [statement for statement, _ in seen])
+        assert not any(re.search(r"OFFSET|count\(\*\) OVER", statement) for statement, _ in seen)
+
+
+async def test_to_store_sends_a_handful_of_statements_however_many_there_are(
+    service: tuple[FastAPI, httpx.AsyncClient], make: Make
+) -> None:
+    app, client = service
+    await store(client, make(customer={"email": "anna@example.com", "phone": "+39066982"}))
+    with statements_read(app) as read, statements_written(app) as written:
+        await store(client, make())
+    assert read == []
+    # BEGIN, the row of the commit log, COMMIT; and two COPY.
+    assert len(written) <= 3, written
+    with statements_written(app) as written:
+        await store_all(client, [make() for _ in range(400)])
+    assert len(written) <= 3, written
+    with statements_written(app) as written:
+        await store_all(client, [make(customer={"email": f"c{n}@example.com", "crm_id": f"C-{n}"}) for n in range(400)])
+    assert len(written) <= 20, written
+
+
+async def test_hot_reads_use_their_indexes_on_many_partitions(
+    service: tuple[FastAPI, httpx.AsyncClient], make: Make, database: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    app, client = service
+    now = datetime.now(UTC)
+    both = {"email": "anna@example.com", "crm_id": "C-1"}
+    one = {"email": "bruno@example.com"}
+    items = [
+        make(occurred_at=(now - timedelta(days=28 * number)).isoformat(), touchpoint="rare", customer=customer)
+        for number in range(60)
+        for customer in (one, both, {"crm_id": "C-1"}, {"email": "anna@example.com"})
+    ]
+    await store_all(client, items)
+    await database.execute(OTHERS, 59, 1500)
+    await database.execute("ANALYZE")
+    # Those of a page or two, at the ends, are rightly read whole.
+    large = {
+        row["relname"]
+        for row in await database.fetch(
+            "SELECT relname FROM pg_class WHERE relname LIKE 'interactions\\_2%' AND relpages > 9"
+        )
+    }
+    assert len(large) >= 50
+    cursor = (await client.get(f"{journey_of('crm_id:C-1')}?limit=2")).json()["next_cursor"]
+    for path, indexes in (
+        (journey_of("email:bruno@example.com"), "pkey"),
+        (journey_of("email:bruno@example.com") + "?limit=500", "pkey"),
+        (journey_of("email:bruno@example.com") + "?order=asc", "pkey"),
+        (journey_of("email:bruno@example.com") + "?channel=phone&touchpoint=rare", "pkey"),
+        (journey_of("crm_id:C-1"), "pkey"),
+        (journey_of("crm_id:C-1") + "?limit=500&order=asc", "pkey"),
+        (journey_of("crm_id:C-1") + f"?cursor={cursor}", "pkey"),
+        ("/v1/customers/crm_id:C-1", "pkey"),
+        ("/v1/touchpoints/rare/interactions", "touchpoint_id"),
+        ("/v1/touchpoints/rare/interactions?order=asc&channel=phone", "touchpoint_id"),
+        (f"/v1/interactions?source=test&id={items[7]['id']}", "pkey"),
+    ):
+        with statements_read(app) as seen:
+            assert (await client.get(path)).status_code == 200, path
+        hot = [statement for statement in seen if re.search(r"FROM interactions\b", statement[0])]
+        assert hot
+        for statement in hot:
+            for generic in (False, True):
+                plan = await plan_of(database, statement, generic=generic)
+                assert large.isdisjoint(re.findall(r"Seq Scan on (interactions\w*)", plan)), (
+                    path,
+                    generic,
+                    plan[:3000],
+                )
+                used = set(
+                    re.findall(
+                        r"(?:Index Scan|Index Only Scan|Bitmap Index Scan)[\w ]*? (?:using|on) (interactions\w+)", plan
+                    )
+                )
+                assert used, (path, plan[:3000])
+                assert all(indexes in index for index in used), (path, used)

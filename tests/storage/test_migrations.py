@@ -1,0 +1,105 @@
+"""Migrations lead from nothing to the schema that the code knows, and back."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+from alembic import command
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from percorso.errors import StartupError
+from percorso.storage import schema
+from percorso.storage.database import create_engine
+from support import Make, database_of, settings_for
+from writing import processes, statuses
+
+
+@pytest.fixture
+async def empty(server_url: str) -> AsyncIterator[str]:
+    """A database without any schema."""
+    name = f"percorso_empty_{secrets.token_hex(4)}"
+    connection = await asyncpg.connect(server_url)
+    await connection.execute(f"CREATE DATABASE {name}")
+    yield database_of(server_url, name)
+    await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await connection.close()
+
+
+@pytest.fixture
+async def engine(empty: str) -> AsyncIterator[AsyncEngine]:
+    """Of that database; one connection must be enough."""
+    made = create_engine(empty, settings_for(empty, pool_size=1))
+    yield made
+    await made.dispose()
+
+
+async def _check(engine: AsyncEngine) -> None:
+    async with engine.connect() as connection:
+        await connection.run_sync(lambda sync: command.check(schema.alembic_config(sync)))
+
+
+async def test_migrations_lead_to_the_schema_that_the_code_knows(engine: AsyncEngine, empty: str, make: Make) -> None:
+    with pytest.raises(StartupError, match="has no percorso schema"):
+        await schema.require(engine)
+    await schema.upgrade(engine)
+    await schema.require(engine)
+    assert await schema.current(engine) == schema.newest()
+    await _check(engine)
+    await schema.upgrade(engine)
+    async with processes(empty, 1) as [this]:
+        assert await statuses(this, make()) == ["stored"]
+    await _check(engine)
+
+
+async def test_upgrades_at_once_come_one_after_the_other(engine: AsyncEngine, empty: str) -> None:
+    other = create_engine(empty, settings_for(empty, pool_size=1))
+    await asyncio.gather(schema.upgrade(engine), schema.upgrade(other), schema.upgrade(other))
+    await other.dispose()
+    assert await schema.current(engine) == schema.newest()
+    await _check(engine)
+
+
+async def test_one_who_waits_to_migrate_holds_no_snapshot(engine: AsyncEngine, empty: str) -> None:
+    holder = await asyncpg.connect(empty)
+    await holder.execute("CREATE TABLE large (a int)")
+    await holder.execute("SELECT pg_advisory_lock($1)".replace("$1", str(0x70657263_6D696772)))
+    waiting = asyncio.create_task(schema.upgrade(engine))
+    # This waits for every older snapshot, so it ends only if the one who waits has none.
+    for number in range(3):
+        await holder.execute(f"CREATE INDEX CONCURRENTLY large_{number} ON large (a)", timeout=10)
+    assert not waiting.done()
+    await holder.close()
+    await waiting
+    assert await schema.current(engine) == schema.newest()
+
+
+async def test_a_migrated_database_can_be_emptied_and_migrated_again(
+    engine: AsyncEngine, empty: str, make: Make
+) -> None:
+    await schema.upgrade(engine)
+    async with processes(empty, 1) as [this]:
+        assert await statuses(this, make(), {"broken": 1}) == ["stored", "rejected"]
+    async with engine.connect() as connection:
+        await connection.run_sync(lambda sync: command.downgrade(schema.alembic_config(sync), "base"))
+        await connection.commit()
+    assert await schema.current(engine) is None
+    database = await asyncpg.connect(empty)
+    left = await database.fetch(
+        "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind <> 'i'"
+    )
+    await database.close()
+    assert [record["relname"] for record in left] == ["alembic_version"]
+    await schema.upgrade(engine)
+    await _check(engine)
+
+
+async def test_migrations_can_be_had_as_sql(empty: str, engine: AsyncEngine) -> None:
+    sql = await asyncio.to_thread(schema.as_sql)
+    assert "CREATE TABLE interactions" in sql
+    database = await asyncpg.connect(empty)
+    await database.execute(sql)
+    await database.close()
+    await schema.require(engine)
+    await _check(engine)
