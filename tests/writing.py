@@ -84,11 +84,10 @@ async def end_writers(database: Database) -> int:
     return len(ended)
 
 
-async def waiting_for_a_lock(database: Database) -> bool:
-    """Whether some writer on this database waits for a lock."""
-    return bool(
-        await database.fetchval(f"SELECT true FROM pg_stat_activity WHERE {WRITER} AND wait_event_type = 'Lock'")  # noqa: S608 - constants of the tests
-    )
+async def waiting_for_a_lock(database: Database, writers: int = 1) -> bool:
+    """Whether so many writers on this database wait for a lock."""
+    condition = f"{WRITER} AND wait_event_type = 'Lock'"
+    return await count(database, f"pg_stat_activity WHERE {condition}") >= writers
 
 
 @asynccontextmanager

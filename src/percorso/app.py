@@ -57,6 +57,7 @@ def create_app(settings: Settings | None = None, *, writer_class: type[Writer] =
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
     )
+    interactions.add_storing(app.router)
     for room in (interactions, batches, customers, touchpoints, rejected, keys, health):
         app.include_router(room.router)
     problems.install(app)

@@ -197,3 +197,12 @@ def test_an_endless_line_is_told_once_and_not_kept() -> None:
     finally:
         tracemalloc.stop()
     assert splitter.finish() == []
+
+
+@pytest.mark.parametrize("blank", [b"\n", b"\r\n", b" \t\n", b"\n\r\n"])
+def test_runs_of_blank_lines_are_passed_over_wherever_the_chunks_end(blank: bytes) -> None:
+    body = b'{"a":1}' + blank * 5000 + b'{"b":2}\n' + blank * 5000 + b"last"
+    for size in (1, 7, 4096, len(body)):
+        splitter = LineSplitter(64)
+        lines = [line for at in range(0, len(body), size) for line in splitter.feed(body[at : at + size])]
+        assert lines + splitter.finish() == [b'{"a":1}', b'{"b":2}', b"last"]

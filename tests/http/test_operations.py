@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import os
 import re
 import signal
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import asyncpg
 import httpx
+import pytest
 from exchanges import NDJSON, Served, healthy, ids_at, journey_of, problem, raw_connection, serving_at, store
 from structlog.testing import capture_logs
 
@@ -90,7 +92,10 @@ async def test_metrics_count_by_route_and_verdict_and_name_no_one(client: httpx.
     assert not PERSONAL.search((await client.get("/health/ready")).text)
 
 
-async def test_log_lines_carry_the_request_and_nothing_personal(client: httpx.AsyncClient, make: Make) -> None:
+async def test_log_lines_carry_the_request_and_nothing_personal(
+    client: httpx.AsyncClient, make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "percorso.access")
     with capture_logs() as logs:
         headers = {"X-Request-Id": "trace-7"}
         await client.post("/v1/interactions", json=make(text="secret words"), headers=headers)

@@ -2,13 +2,19 @@
 
 import asyncio
 import random
+from datetime import UTC, datetime
+
+import asyncpg
 
 from percorso.http.services import Services
+from percorso.ingest.verdict import Verdict
 from percorso.queries import customers
 from percorso.queries.customers import Customer
-from percorso.storage.database import reading
+from percorso.storage import identities
+from percorso.storage.database import WriteSession, reading
+from percorso.storage.identities import Link
 from support import Make
-from writing import Database, count, processes, retries, take
+from writing import Database, count, processes, retries, take, until, waiting_for_a_lock
 
 ANNA, BERTA, CARLA = ({"email": f"{name}@example.com"} for name in ("anna", "berta", "carla"))
 PHONE, CRM = {"phone": "+39066982"}, {"crm_id": "C-17"}
@@ -113,6 +119,28 @@ async def test_the_first_receipt_of_an_identity_is_when_it_was_first_seen(
         told = await asyncio.gather(*(take(this, make(customer=ANNA)) for _ in range(30)))
     received = [verdict.received_at for [verdict] in told if verdict.received_at is not None]
     assert await database.fetchval("SELECT first_seen_at FROM identities") == min(received)
+
+
+async def test_links_made_at_the_same_time_do_not_miss_each_other(
+    services: Services, database_url: str, database: Database, make: Make
+) -> None:
+    for customer in (CRM, ANNA, PHONE):
+        await take(services, make(customer=customer))
+    anna, phone = services.identifiers.one("email", ANNA["email"]).id, services.identifiers.one("phone", "+39066982").id
+    session = WriteSession(await asyncpg.connect(database_url))
+    async with session.transaction():
+        link = Link(min(anna, phone), max(anna, phone), anna, "test", datetime.now(UTC))
+        assert await identities.link(session, [link])
+        meanwhile = asyncio.create_task(take(services, make(customer=ANNA | CRM)))
+        await until(lambda: _waits_or_is_done(database, meanwhile))
+    await session.close()
+    [verdict] = await meanwhile
+    assert verdict.customer_id == services.identifiers.one("crm_id", "C-17").id
+    assert await values(services, PHONE) == {"anna@example.com", "+39066982", "C-17"}
+
+
+async def _waits_or_is_done(database: Database, task: "asyncio.Task[list[Verdict]]") -> bool:
+    return task.done() or await waiting_for_a_lock(database)
 
 
 async def test_four_processes_that_link_the_same_few_people_at_once_neither_deadlock_nor_disagree(

@@ -12,9 +12,10 @@ import pytest
 from percorso.http.services import Services
 from percorso.ingest import enrich
 from percorso.ingest.compare import same
-from percorso.storage.database import writing
+from percorso.storage import interactions
+from percorso.storage.database import WriteSession, writing
 from support import Make
-from writing import Database, count, processes, sender_ids, statuses, take, until, waiting_for_a_lock
+from writing import Database, count, processes, retries, sender_ids, statuses, take, until, waiting_for_a_lock
 
 PROCESS = """
 import asyncio, json, sys
@@ -50,6 +51,7 @@ async def test_the_same_id_from_several_processes_at_once_is_stored_once(
 async def test_overlapping_batches_from_four_processes_store_each_interaction_once(
     database_url: str, database: Database, make: Make
 ) -> None:
+    before = retries()
     items = [make() for _ in range(200)]
     async with processes(database_url, 4) as running:
         orders = [items, items[::-1], items[100:] + items[:100], items[::2] + items[1::2]]
@@ -61,7 +63,22 @@ async def test_overlapping_batches_from_four_processes_store_each_interaction_on
             )
         )
     assert Counter(status for answer in answers for status in answer) == {"stored": 200, "duplicate": 600}
+    assert retries() == before, "a deadlock, perhaps"
     assert await sender_ids(database) == sorted(item["id"] for item in items)
+
+
+async def test_large_batches_in_opposite_orders_do_not_deadlock(
+    database_url: str, database: Database, make: Make
+) -> None:
+    before = retries()
+    items = [make() for _ in range(1500)]
+    async with processes(database_url, 2) as [one, other]:
+        async with stopped(database_url):
+            tasks = [asyncio.create_task(statuses(one, *items)), asyncio.create_task(statuses(other, *items[::-1]))]
+            await until(lambda: waiting_for_a_lock(database, 2))
+        answers = await asyncio.gather(*tasks)
+    assert Counter(status for answer in answers for status in answer) == {"stored": 1500, "duplicate": 1500}
+    assert retries() == before
 
 
 async def test_operating_system_processes_that_send_the_same_store_it_once(
@@ -287,3 +304,18 @@ async def test_a_key_whose_transaction_rolls_back_is_free_again(
         await holder.execute("ROLLBACK")
     await holder.close()
     assert taking.result() == ["stored"]
+
+
+async def test_what_stands_under_many_keys_is_looked_up_where_it_is_and_nowhere_else(
+    services: Services, database: Database, make: Make
+) -> None:
+    await statuses(services, *(make(occurred_at=f"2025-{n % 12 + 1:02}-15T00:00:{n // 12:02}Z") for n in range(300)))
+    keys = [record["key"] for record in await database.fetch("SELECT key FROM interaction_keys")]
+    async with database.transaction():
+        found = await interactions.stored_under(WriteSession(database), keys)
+        scanned = await database.fetch(
+            "SELECT relname FROM pg_stat_xact_user_tables WHERE relname LIKE 'interactions_2%' AND seq_scan > 0"
+        )
+    assert len(found) == 300
+    assert all(stored.document for stored in found.values())
+    assert scanned == []

@@ -155,7 +155,7 @@ _CONTENTS = (
 _example = count_from(1)
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(batches=st.lists(st.lists(_ITEM, max_size=8), min_size=1, max_size=4))
 async def test_the_quick_and_the_careful_way_store_the_same(
     services: Services, other_url: str, database_url: str, batches: list[list[dict[str, Any]]]

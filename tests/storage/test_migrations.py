@@ -13,7 +13,7 @@ from percorso.errors import StartupError
 from percorso.storage import schema
 from percorso.storage.database import create_engine
 from support import Make, database_of, settings_for
-from writing import processes, statuses
+from writing import processes, statuses, until
 
 
 @pytest.fixture
@@ -66,6 +66,10 @@ async def test_one_who_waits_to_migrate_holds_no_snapshot(engine: AsyncEngine, e
     await holder.execute("CREATE TABLE large (a int)")
     await holder.execute("SELECT pg_advisory_lock($1)".replace("$1", str(0x70657263_6D696772)))
     waiting = asyncio.create_task(schema.upgrade(engine))
+    asked = (
+        "SELECT true FROM pg_stat_activity WHERE query LIKE 'SELECT%advisory_lock%' AND application_name = 'percorso'"
+    )
+    await until(lambda: holder.fetchval(asked))
     # This waits for every older snapshot, so it ends only if the one who waits has none.
     for number in range(3):
         await holder.execute(f"CREATE INDEX CONCURRENTLY large_{number} ON large (a)", timeout=10)

@@ -6,7 +6,7 @@ alone and a bad one never fails its neighbours.
 
 import re
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -39,6 +39,9 @@ _inside_item = _skipping(rb'[^"\[\]{}]++')
 _opening_run = re.compile(rb"[\[{]++")
 _closing_run = re.compile(rb"[\]}]++")
 _spaces = re.compile(rb"[ \t\r\n]*+")
+_blank_lines = re.compile(rb"\n(?:[ \t\r]{0,8}\n)++")
+_SHORT: Final = 8
+"""Lines shorter than this on average are mostly blank: passed over all at once, they cost little."""
 
 
 def split_array(body: bytes | memoryview, *, most: int | None = None) -> list[bytes]:
@@ -166,6 +169,8 @@ class LineSplitter:
                 return []
             self._mark = None
             chunk = chunk.removeprefix(_BOM)
+        if self._max_line > _SHORT and chunk.count(b"\n") > len(chunk) // (2 * _SHORT):
+            chunk = _blank_lines.sub(b"\n", chunk)
         first, *others = chunk.split(b"\n")
         self._hold(first)
         if not others:

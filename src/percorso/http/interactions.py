@@ -14,6 +14,7 @@ from percorso.http.access import MayIngest, MayRead, MayWrite
 from percorso.http.documented import Interactions, Receipt, Revisions, StoredInteraction
 from percorso.http.documented import answers as documented
 from percorso.http.parameters import InteractionId
+from percorso.http.routing import DirectRoute
 from percorso.http.services import Reads, Services, Use
 from percorso.ingest import enrich
 from percorso.ingest.verdict import Verdict
@@ -30,15 +31,6 @@ _PATCH = {
 }
 
 
-@router.post(
-    "",
-    summary="Store an interaction",
-    status_code=HTTPStatus.CREATED,
-    response_class=Response,
-    responses=documented(Receipt, 409, 413, 415, status=201, says="Stored, and committed.")
-    | {200: {"model": Receipt, "description": "Stored before, with the same content."}},
-    openapi_extra={"requestBody": _BODY},
-)
 async def store_interaction(request: Request, _: MayIngest, use: Use) -> Response:
     """Store one interaction. It is answered after the commit; to send it again, with the same `id`, is safe."""
     body = await bodies.read(request, cap=use.settings.max_batch_bytes)
@@ -55,6 +47,23 @@ async def store_interaction(request: Request, _: MayIngest, use: Use) -> Respons
             interaction_id=str(verdict.interaction_id),
         )
     return _receipt(verdict)
+
+
+def add_storing(router: APIRouter) -> None:
+    """Add the route that stores one interaction, the hottest of all, to the application's own router."""
+    router.add_api_route(
+        "/v1/interactions",
+        store_interaction,
+        methods=["POST"],
+        route_class_override=DirectRoute,
+        summary="Store an interaction",
+        status_code=HTTPStatus.CREATED,
+        response_class=Response,
+        responses=documented(Receipt, 409, 413, 415, status=201, says="Stored, and committed.")
+        | {200: {"model": Receipt, "description": "Stored before, with the same content."}},
+        openapi_extra={"requestBody": _BODY},
+        tags=["Interactions"],
+    )
 
 
 def _receipt(verdict: Verdict) -> Response:

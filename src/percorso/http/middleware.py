@@ -1,8 +1,10 @@
 """Around every request: an id, a log line, a count, and its path as it was meant. Plain ASGI: this is the hot path."""
 
 import asyncio
+import logging
 import re
 import secrets
+from functools import cache
 from time import perf_counter
 from typing import Final
 from urllib.parse import unquote
@@ -18,6 +20,7 @@ from percorso.http.parameters import SLASH
 from percorso.ops import metrics
 
 _log = structlog.get_logger("percorso.access")
+_all_lines = logging.getLogger("percorso.access")
 _GIVEN: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _UNANSWERED: Final = 499
 """The status that is counted where the caller hung up."""
@@ -95,13 +98,21 @@ def _request_id(scope: Scope) -> str:
     return secrets.token_hex(8)
 
 
+# Both are asked with a handful of arguments only: finding a metric's child costs more than counting.
+_counted = cache(metrics.REQUESTS.labels)
+_timed = cache(metrics.REQUEST_SECONDS.labels)
+
+
 def _observe(scope: Scope, status: int, seconds: float, request_id: str) -> None:
     route = getattr(scope.get("route"), "path", "none")
     method = scope["method"] if route != "none" and scope["method"] in problems.METHODS else "none"
-    metrics.REQUESTS.labels(route, method, status).inc()
-    metrics.REQUEST_SECONDS.labels(route).observe(seconds)
-    if route not in _QUIET:
-        log = _log.debug if status < 400 else _log.info  # noqa: PLR2004 - where errors begin
+    _counted(route, method, status).inc()
+    _timed(route).observe(seconds)
+    if route in _QUIET:
+        return
+    failed = status >= 400  # noqa: PLR2004 - where errors begin
+    if failed or _all_lines.isEnabledFor(logging.DEBUG):
+        log = _log.info if failed else _log.debug
         log(
             "request",
             request_id=request_id,

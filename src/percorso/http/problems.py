@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from http import HTTPStatus
-from traceback import extract_tb
 from typing import Any
 
 import structlog
@@ -15,6 +14,7 @@ from starlette.routing import BaseRoute, Match
 
 from percorso.errors import InvalidRequest, PercorsoError, Unauthorized, Unavailable
 from percorso.ingest.document import distinct
+from percorso.ops import logs
 from percorso.storage.database import is_away
 
 MEDIA_TYPE = "application/problem+json"
@@ -79,26 +79,12 @@ def _allowed(request: Request) -> list[str]:
 
 def failure(error: Exception, request: Request) -> Response:
     """The answer to a request that failed, which is logged without what the error says: that may be personal."""
-    known = {"request_id": request.scope.get("percorso.request_id", ""), "error": _names(error)}
+    request_id = request.scope.get("percorso.request_id", "")
     if is_away(error):
-        _log.warning("the database cannot be reached", **known)
+        _log.warning("the database cannot be reached", request_id=request_id, **logs.described(error))
         return response(Unavailable("The database cannot be reached.", retry_after=2), request)
-    _log.error("a request failed", **known, where=_frames(error))
+    _log.error("a request failed", request_id=request_id, **logs.described(error))
     return response(PercorsoError("The failure was logged under this request's id."), request)
-
-
-def _names(error: BaseException | None) -> list[str]:
-    """What an error is, and what it came from."""
-    names = []
-    while error is not None:
-        names.append(f"{type(error).__module__}.{type(error).__qualname__}")
-        error = error.__cause__ or error.__context__
-    return names
-
-
-def _frames(error: BaseException) -> list[str]:
-    """Where an error was raised, innermost last."""
-    return [f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in extract_tb(error.__traceback__)]
 
 
 class _Framework(PercorsoError):

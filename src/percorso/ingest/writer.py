@@ -18,7 +18,7 @@ from percorso.errors import Unavailable
 from percorso.ingest import group
 from percorso.ingest.known import Known
 from percorso.ingest.verdict import Verdict
-from percorso.ops import metrics
+from percorso.ops import logs, metrics
 from percorso.settings import Settings
 from percorso.storage import deployment
 from percorso.storage.database import AWAY, WriteSession, limited
@@ -156,7 +156,7 @@ class Writer:
             verdicts = await self._commit(rows, rejections)
         except Exception as error:  # noqa: BLE001 - whoever waits is told; the writer goes on
             if not isinstance(error, Unavailable):
-                _log.exception("group commit failed", rows=len(rows))
+                _log.error("group commit failed", rows=len(rows), **logs.described(error))
             for waiting in taken:
                 if not waiting.verdicts.done():
                     waiting.verdicts.set_exception(error)

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from traceback import extract_tb
 from typing import Literal
 
 import structlog
@@ -17,7 +18,7 @@ def configure(level: str, format_: Literal["auto", "json", "console"]) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     last: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer()]
+        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
         if console
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )
@@ -41,3 +42,16 @@ def configure(level: str, format_: Literal["auto", "json", "console"]) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+def described(error: BaseException) -> dict[str, list[str]]:
+    """What an error is, what it came from, and where it was raised; not what it says, which may be personal."""
+    names = []
+    cause: BaseException | None = error
+    while cause is not None:
+        names.append(f"{type(cause).__module__}.{type(cause).__qualname__}")
+        cause = cause.__cause__ or cause.__context__
+    return {
+        "error": names,
+        "where": [f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in extract_tb(error.__traceback__)],
+    }

@@ -91,15 +91,19 @@ async def insert_new_keys(session: WriteSession, rows: Sequence[Row]) -> set[UUI
 
 
 async def stored_under(session: WriteSession, keys: Sequence[UUID]) -> dict[UUID, Stored]:
-    """What stands under these keys, by key. Relies on both primary keys."""
+    """What stands under these keys, by key. Relies on the primary keys.
+
+    `LIMIT` keeps each look-up to its one partition: joined plainly, a batch of a hundred reads all of them.
+    """
     records = await session.fetch(
         "SELECT k.key, k.identity_id, k.interaction_id, i.received_at, "
         "coalesce(r.document, i.document)::text AS document, "
         "CASE WHEN i.revision > 0 THEN i.document::text END AS enriched "
         "FROM interaction_keys k "
-        "LEFT JOIN interactions i ON i.identity_id = k.identity_id AND i.id = k.interaction_id "
-        "LEFT JOIN interaction_revisions r "
-        "ON i.revision > 0 AND r.identity_id = i.identity_id AND r.interaction_id = i.id AND r.revision = 0 "
+        "LEFT JOIN LATERAL (SELECT received_at, revision, document FROM interactions "
+        "WHERE identity_id = k.identity_id AND id = k.interaction_id LIMIT 1) AS i ON true "
+        "LEFT JOIN LATERAL (SELECT document FROM interaction_revisions WHERE i.revision > 0 "
+        "AND identity_id = k.identity_id AND interaction_id = k.interaction_id AND revision = 0 LIMIT 1) AS r ON true "
         "WHERE k.key = ANY($1)",
         keys,
     )
