@@ -15,7 +15,7 @@ from percorso.ingest.compare import same
 from percorso.storage import interactions
 from percorso.storage.database import WriteSession, writing
 from support import Make
-from writing import Database, count, processes, retries, sender_ids, statuses, take, until, waiting_for_a_lock
+from writing import Database, count, processes, retries, sender_ids, statuses, stopped, take, until, waiting_for_a_lock
 
 PROCESS = """
 import asyncio, json, sys

@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlencode
 
+import msgspec
 from asyncpg.pgproto.pgproto import UUID
 from fastapi import Request
 from fastapi.responses import Response
@@ -24,30 +25,50 @@ def moment(value: datetime) -> str:
     return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def document(text: str, identifiers: Identifiers, *, details: bool = True) -> dict[str, Any]:
-    """What a sender gave, with its identifiers in normal form."""
+class _Customer(msgspec.Struct):
+    """Of a stored document, whom it was with."""
+
+    customer: dict[str, str | list[str]]
+
+
+_customer = msgspec.json.Decoder(_Customer).decode
+
+
+def document(text: str, identifiers: Identifiers, *, details: bool = True, **added: str | None) -> msgspec.Raw:
+    """What a sender gave, with its identifiers in normal form, and what is added to it; as JSON.
+
+    A document that is in normal form is passed on as text: it costs a tenth of reading and writing it.
+    """
+    customer = _customer(text).customer
+    normal = identifiers.normalised(customer)
+    if details and normal == customer:
+        more = json.dumps(added)[1:-1]
+        return msgspec.Raw(f"{text.rstrip()[:-1]}, {more}}}".encode() if more else text.encode())
     given: dict[str, Any] = json.loads(text)
-    given["customer"] = identifiers.normalised(given["customer"])
+    given["customer"] = normal
     if not details:
         for name in _BULKY:
             given.pop(name, None)
-    return given
+    return msgspec.Raw(json.dumps(given | added, ensure_ascii=False).encode())
 
 
 def interaction(
     found: Found, customer_id: UUID | None, identifiers: Identifiers, *, details: bool = True
-) -> dict[str, Any]:
+) -> msgspec.Raw:
     """An interaction as it stands in every answer."""
-    return document(found.document, identifiers, details=details) | {
-        "interaction_id": str(found.interaction_id),
-        "customer_id": None if customer_id is None else str(customer_id),
-        "received_at": moment(found.received_at),
-    }
+    return document(
+        found.document,
+        identifiers,
+        details=details,
+        interaction_id=str(found.interaction_id),
+        customer_id=None if customer_id is None else str(customer_id),
+        received_at=moment(found.received_at),
+    )
 
 
 def json_response(content: Any, *, status: int = HTTPStatus.OK, headers: Mapping[str, str] | None = None) -> Response:
-    """JSON without a detour over models."""
-    return Response(json.dumps(content, ensure_ascii=False).encode(), status, headers, "application/json")
+    """JSON without a detour over models; it ends its line, for those who read it in a terminal."""
+    return Response(msgspec.json.encode(content) + b"\n", status, headers, "application/json")
 
 
 def page_response(request: Request, items: Iterable[Any], next_cursor: str | None, **members: Any) -> Response:

@@ -183,7 +183,7 @@ class _Tally:
             named.seek(0)
             while piece := named.read(_IN_MEMORY):
                 yield piece
-            yield b"]}"
+            yield b"]}\n"
 
     def close(self) -> None:
         """Let go of the file."""

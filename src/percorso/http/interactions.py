@@ -3,6 +3,7 @@
 from http import HTTPStatus
 from typing import Annotated
 
+import msgspec
 from asyncpg.pgproto.pgproto import UUID
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
@@ -175,6 +176,6 @@ async def delete_interaction(interaction_id: InteractionId, _: MayWrite, use: Us
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
-async def _document(session: ReadSession, found: Found, use: Services) -> dict[str, object]:
+async def _document(session: ReadSession, found: Found, use: Services) -> msgspec.Raw:
     customer = await customers.customer_ids(session, [found.identity_id])
     return answers.interaction(found, customer.get(found.identity_id), use.identifiers)

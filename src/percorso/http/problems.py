@@ -35,7 +35,7 @@ def response(error: PercorsoError, request: Request) -> Response:
         "errors": [problem.as_json() for problem in error.problems],
         **error.members,
     }
-    return Response(json.dumps(document), error.status, _headers(error), MEDIA_TYPE)
+    return Response(json.dumps(document) + "\n", error.status, _headers(error), MEDIA_TYPE)
 
 
 def _headers(error: PercorsoError) -> Mapping[str, str]:
