@@ -24,7 +24,7 @@ NDJSON = {"Content-Type": "application/x-ndjson"}
 Item = dict[str, Any]
 
 
-def problem(answer: httpx.Response, status: int, code: str) -> Item:
+def check_problem(answer: httpx.Response, status: int, code: str) -> Item:
     """The problem document of an answer that must be one of this status and code."""
     assert answer.status_code == status, (answer.status_code, answer.text)
     assert answer.headers["content-type"] == "application/problem+json"

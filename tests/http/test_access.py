@@ -3,7 +3,7 @@
 from uuid import uuid4
 
 import httpx
-from exchanges import Item, items_at, journey_of, pointers, problem, store
+from exchanges import Item, check_problem, items_at, journey_of, pointers, store
 from fastapi import FastAPI
 
 from percorso.app import create_app
@@ -91,7 +91,7 @@ async def test_every_route_wants_a_valid_key_of_the_right_scope_and_else_says_no
                 for headers in ({}, bearer("wrong"), {"Authorization": f"Basic {KEY}"}, bearer("")):
                     answer = await client.request(method, url, content=b"{", headers=headers)
                     assert answer.headers["www-authenticate"].startswith("Bearer"), name
-                    problem(answer, 401, "unauthorized")
+                    check_problem(answer, 401, "unauthorized")
                     refusals["401"].add(answer.text.replace(answer.headers["x-request-id"], ""))
                 for scope, key in keys.items():
                     answer = await client.request(method, url, content=b"{", headers=bearer(key))
@@ -99,7 +99,7 @@ async def test_every_route_wants_a_valid_key_of_the_right_scope_and_else_says_no
                         assert answer.status_code not in {401, 403}, (name, scope, answer.text)
                         assert answer.status_code < 500, (name, scope, answer.text)
                     else:
-                        assert NEEDED[name] in problem(answer, 403, "forbidden")["detail"]
+                        assert NEEDED[name] in check_problem(answer, 403, "forbidden")["detail"]
                         refusals["403"].add(answer.text.replace(answer.headers["x-request-id"], ""))
             # The same words for what exists and what does not, but for what is wrong with the key itself.
             assert len(refusals["401"]) <= 2
@@ -110,11 +110,11 @@ async def test_a_revoked_key_stops_working_at_once_here_and_says_so_in_the_list(
     made = await new_key(client, "read")
     assert (await client.get("/v1/touchpoints", headers=bearer(made["key"]))).status_code == 200
     assert (await client.delete(f"/v1/keys/{made['id']}")).status_code == 204
-    problem(await client.get("/v1/touchpoints", headers=bearer(made["key"])), 401, "unauthorized")
+    check_problem(await client.get("/v1/touchpoints", headers=bearer(made["key"])), 401, "unauthorized")
     [listed] = [key for key in await items_at(client, "/v1/keys") if key["id"] == made["id"]]
     assert listed["revoked_at"] is not None
-    problem(await client.delete(f"/v1/keys/{made['id']}"), 404, "not_found")
-    problem(await client.delete(f"/v1/keys/{uuid4()}"), 404, "not_found")
+    check_problem(await client.delete(f"/v1/keys/{made['id']}"), 404, "not_found")
+    check_problem(await client.delete(f"/v1/keys/{uuid4()}"), 404, "not_found")
 
 
 async def test_a_key_is_shown_once_and_kept_as_a_hash(client: httpx.AsyncClient) -> None:
@@ -138,7 +138,7 @@ async def test_a_key_that_cannot_be_made_is_pointed_at(client: httpx.AsyncClient
         ({"name": "x", "scopes": "read"}, ["/scopes"]),
         ({"name": "x", "scopes": ["read"], "key": "mine"}, ["/key"]),
     ):
-        assert pointers(problem(await client.post("/v1/keys", json=body), 422, "invalid_request")) == wrong
+        assert pointers(check_problem(await client.post("/v1/keys", json=body), 422, "invalid_request")) == wrong
     assert len(await items_at(client, "/v1/keys")) == 1
 
 
@@ -150,7 +150,7 @@ async def test_the_bootstrap_key_is_made_once_and_a_revoked_one_is_not_made_agai
     async with running(database_url) as (_, client):
         await client.delete(f"/v1/keys/{key['id']}")
     async with running(database_url) as (_, client):
-        problem(await client.get("/v1/keys"), 401, "unauthorized")
+        check_problem(await client.get("/v1/keys"), 401, "unauthorized")
 
 
 async def test_the_scheme_is_read_in_any_case(client: httpx.AsyncClient, make: Make) -> None:
@@ -163,4 +163,4 @@ async def test_the_scheme_is_read_in_any_case(client: httpx.AsyncClient, make: M
 async def test_a_key_of_any_characters_is_only_wrong(client: httpx.AsyncClient) -> None:
     for key in (b"\xff\xfe", "ключ".encode(), b"x" * 20_000, b"a b", b"'; --"):
         answer = await client.get("/v1/keys", headers={b"Authorization": b"Bearer " + key})
-        problem(answer, 401, "unauthorized")
+        check_problem(answer, 401, "unauthorized")

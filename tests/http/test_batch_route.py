@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 import httpx
 import pytest
 import zstandard
-from exchanges import NDJSON, Item, ids_at, journey_of, pointers, problem
+from exchanges import NDJSON, Item, check_problem, ids_at, journey_of, pointers
 
 from support import Make, ndjson
 
@@ -163,23 +163,23 @@ async def test_what_is_no_array_is_malformed_and_nothing_of_it_stored(client: ht
         if answer.status_code == 200:  # the separators are right: it is the items that are bad
             assert counts(answer.json()) == {"received": 1, "rejected": 1}
             return
-        document = problem(answer, 422, "malformed_body")
+        document = check_problem(answer, 422, "malformed_body")
         assert pointers(document) == [""]
         assert {name: document[name] for name in NOTHING} == NOTHING
 
 
 async def test_a_truncated_array_stores_nothing_and_says_so(client: httpx.AsyncClient, make: Make) -> None:
     body = json.dumps([make() for _ in range(50)]).encode()[:-30]
-    document = problem(await client.post(PATH, content=body), 422, "malformed_body")
+    document = check_problem(await client.post(PATH, content=body), 422, "malformed_body")
     assert (document["received"], document["stored"]) == (0, 0)
     answer = await client.get(JOURNEY)
-    problem(answer, 404, "unknown_customer")
+    check_problem(answer, 404, "unknown_customer")
 
 
 async def test_lines_sent_as_an_array_are_refused_with_the_right_content_type(
     client: httpx.AsyncClient, make: Make
 ) -> None:
-    document = problem(await client.post(PATH, content=ndjson(make(), make())), 422, "malformed_body")
+    document = check_problem(await client.post(PATH, content=ndjson(make(), make())), 422, "malformed_body")
     assert "application/x-ndjson" in document["detail"]
 
 
@@ -196,7 +196,7 @@ async def test_of_a_compressed_stream_cut_short_every_whole_line_is_stored_and_t
         stream = zstandard.ZstdCompressor().compressobj()
         sent = stream.compress(body) + stream.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
     answer = await client.post(PATH, content=sent, headers=NDJSON | {"Content-Encoding": encoding})
-    document = problem(answer, 422, "malformed_body")
+    document = check_problem(answer, 422, "malformed_body")
     assert (document["received"], document["stored"]) == (count, count)
     found = (await client.get("/v1/customers/email:anna@example.com")).json()
     assert found["interactions"]["total"] == count
@@ -207,14 +207,14 @@ async def test_an_unfinished_line_of_a_broken_stream_is_no_item(client: httpx.As
     body = ndjson(make(id="a")) + b'{"source": "te'
     sent = compressing.compress(body) + compressing.flush(zlib.Z_SYNC_FLUSH)
     answer = await client.post(PATH, content=sent, headers=NDJSON | {"Content-Encoding": "gzip"})
-    document = problem(answer, 422, "malformed_body")
+    document = check_problem(answer, 422, "malformed_body")
     assert (document["received"], document["stored"], document["rejected"]) == (1, 1, 0)
 
 
 async def test_an_array_of_10_000_is_taken_and_one_more_refused(client: httpx.AsyncClient) -> None:
     bad = b"[" + b",".join([b"0"] * 10_000) + b"]"
     assert counts((await client.post(PATH, content=bad)).json()) == {"received": 10_000, "rejected": 10_000}
-    document = problem(await client.post(PATH, content=bad[:-1] + b",0]"), 413, "body_too_large")
+    document = check_problem(await client.post(PATH, content=bad[:-1] + b",0]"), 413, "body_too_large")
     assert "newline-delimited" in document["detail"]
     assert document["received"] == 0
 
@@ -228,18 +228,18 @@ async def test_an_array_over_16_mib_is_too_large_whether_that_was_announced_or_n
 
     for content in (body, crumbs()):
         answer = await client.post(PATH, content=content)
-        assert "16 MiB" in problem(answer, 413, "body_too_large")["detail"]
+        assert "16 MiB" in check_problem(answer, 413, "body_too_large")["detail"]
 
 
 async def test_compressed_the_limit_is_on_what_comes_out(client: httpx.AsyncClient) -> None:
     body = gzip.compress(b'["' + b"x" * (16 * 1024 * 1024) + b'"]')
-    problem(await client.post(PATH, content=body, headers={"Content-Encoding": "gzip"}), 413, "body_too_large")
+    check_problem(await client.post(PATH, content=body, headers={"Content-Encoding": "gzip"}), 413, "body_too_large")
 
 
 async def test_another_content_type_is_refused_and_the_right_ones_named(client: httpx.AsyncClient) -> None:
     for kind in ("text/csv", "text/plain", "application/xml", "multipart/form-data; boundary=x"):
         answer = await client.post(PATH, content=b"[]", headers={"Content-Type": kind})
-        detail = problem(answer, 415, "unsupported_encoding")["detail"]
+        detail = check_problem(answer, 415, "unsupported_encoding")["detail"]
         assert "application/json" in detail
         assert "application/x-ndjson" in detail
 
@@ -248,7 +248,7 @@ async def test_another_content_encoding_is_refused(client: httpx.AsyncClient) ->
     for headers in ({}, NDJSON):
         for encoding in ("br", "deflate", "gzip, gzip"):
             answer = await client.post(PATH, content=b"[]", headers=headers | {"Content-Encoding": encoding})
-            problem(answer, 415, "unsupported_encoding")
+            check_problem(answer, 415, "unsupported_encoding")
 
 
 async def test_lines_are_known_by_their_other_names(client: httpx.AsyncClient, make: Make) -> None:
@@ -258,5 +258,5 @@ async def test_lines_are_known_by_their_other_names(client: httpx.AsyncClient, m
 
 
 async def test_results_takes_no_other_word(client: httpx.AsyncClient) -> None:
-    document = problem(await client.post(f"{PATH}?results=some", content=b"[]"), 422, "invalid_request")
+    document = check_problem(await client.post(f"{PATH}?results=some", content=b"[]"), 422, "invalid_request")
     assert pointers(document) == ["/query/results"]

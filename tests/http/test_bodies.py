@@ -5,7 +5,6 @@ import gzip
 import tracemalloc
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
 
 import pytest
 import zstandard
@@ -169,8 +168,11 @@ def test_any_damage_is_malformed_or_harmless(
     encoding, compress = compression
     body = bytearray(compress(data))
     body[at % len(body)] = byte
-    with suppress(MalformedBody):
-        asyncio.run(whole(request_of([bytes(body)], encoding=encoding)))
+    try:
+        read = asyncio.run(whole(request_of([bytes(body)], encoding=encoding)))
+    except MalformedBody:
+        return
+    assert isinstance(read, bytes)
 
 
 @pytest.mark.parametrize("frame", ["28b52ffd 0070 010000", "28b52ffd 00ff 010000", "28b52ffd a0 00000080 010000"])

@@ -1,7 +1,7 @@
 """GET /v1/customers/{customer}: who a customer is, and how much contact there was."""
 
 import httpx
-from exchanges import items_at, journey_of, pointers, problem, store
+from exchanges import check_problem, items_at, journey_of, pointers, store
 
 from support import Make
 
@@ -72,9 +72,9 @@ async def test_a_customer_has_an_etag_that_changes_with_what_is_known(client: ht
 
 
 async def test_unknown_customers_are_not_found_and_impossible_ones_refused(client: httpx.AsyncClient) -> None:
-    problem(await client.get("/v1/customers/email:nobody@example.com"), 404, "unknown_customer")
-    problem(await client.get("/v1/customers/d345ea01-9b1c-4f7e-8a55-3f0c2f6a7b88"), 404, "unknown_customer")
-    document = problem(await client.get("/v1/customers/email:nobody"), 422, "invalid_request")
+    check_problem(await client.get("/v1/customers/email:nobody@example.com"), 404, "unknown_customer")
+    check_problem(await client.get("/v1/customers/d345ea01-9b1c-4f7e-8a55-3f0c2f6a7b88"), 404, "unknown_customer")
+    document = check_problem(await client.get("/v1/customers/email:nobody"), 422, "invalid_request")
     assert pointers(document) == ["/path/customer"]
     assert "nobody" not in str(document)
-    problem(await client.get("/v1/customers/email:x%00@example.com"), 404, "not_found")
+    check_problem(await client.get("/v1/customers/email:x%00@example.com"), 404, "not_found")

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import asyncpg
 import httpx
-from exchanges import Item, items_at, journey_of, pointers, problem, store
+from exchanges import Item, check_problem, items_at, journey_of, pointers, store
 
 from support import Make
 
@@ -82,7 +82,7 @@ async def test_what_may_not_be_changed_is_named_with_what_may(client: httpx.Asyn
         "interaction_id",
         "customer_id",
     ):
-        document = problem(await client.patch(path, json={name: "x", "text": "t"}), 422, "invalid_request")
+        document = check_problem(await client.patch(path, json={name: "x", "text": "t"}), 422, "invalid_request")
         assert pointers(document) == [f"/{name}"]
         assert "attributes" in document["errors"][0]["detail"]
     assert "text" not in (await client.get(path)).json()
@@ -105,7 +105,7 @@ async def test_a_patch_that_is_not_valid_is_pointed_at(client: httpx.AsyncClient
         (b'{"attributes": ' + b"[" * 10_000 + b"]" * 10_000 + b"}", None),
         (b'{"text": "' + b"x" * 70_000 + b'"}', [""]),
     ):
-        document = problem(await client.patch(path, content=body), 422, "invalid_request")
+        document = check_problem(await client.patch(path, content=body), 422, "invalid_request")
         assert wrong is None or pointers(document) == wrong, body[:50]
     assert len((await client.get(f"{path}/revisions")).json()["items"]) == 1
 
@@ -113,7 +113,7 @@ async def test_a_patch_that_is_not_valid_is_pointed_at(client: httpx.AsyncClient
 async def test_patches_may_not_add_up_to_too_large_an_interaction(client: httpx.AsyncClient, make: Make) -> None:
     path = await stored_at(client, make())
     assert (await client.patch(path, json={"attributes": {"a": "x" * 40_000}})).status_code == 200
-    document = problem(await client.patch(path, json={"attributes": {"b": "x" * 40_000}}), 422, "invalid_request")
+    document = check_problem(await client.patch(path, json={"attributes": {"b": "x" * 40_000}}), 422, "invalid_request")
     assert "65536" in document["errors"][0]["detail"]
     assert (await client.get(path)).json()["attributes"].keys() == {"a"}
 
@@ -135,7 +135,7 @@ async def test_a_patch_may_be_compressed_and_by_either_name_and_nothing_else(
     body = gzip.compress(json.dumps({"text": "t"}).encode())
     kind = {"Content-Type": "application/merge-patch+json"}
     assert (await client.patch(path, content=body, headers=kind | {"Content-Encoding": "gzip"})).status_code == 200
-    problem(
+    check_problem(
         await client.patch(path, content=b"{}", headers={"Content-Type": "text/plain"}), 415, "unsupported_encoding"
     )
 
@@ -158,7 +158,7 @@ async def test_a_deleted_interaction_is_gone_everywhere(
     answer = await client.delete(path)
     assert (answer.status_code, answer.content) == (204, b"")
     for gone in (client.get(path), client.get(f"{path}/revisions"), client.patch(path, json={}), client.delete(path)):
-        problem(await gone, 404, "unknown_interaction")
+        check_problem(await gone, 404, "unknown_interaction")
     assert await items_at(client, "/v1/interactions", source="test", id="a") == []
     assert await items_at(client, journey_of("email:anna@example.com")) == []
     assert await items_at(client, "/v1/touchpoints/phone/interactions") == []
@@ -172,8 +172,8 @@ async def test_ids_that_name_nothing_are_told_from_those_that_are_none(client: h
         f"/v1/interactions/{'f' * 32}",
         f"/v1/interactions/{uuid4()}/revisions",
     ):
-        problem(await client.get(path), 404, "unknown_interaction")
-    document = problem(await client.get("/v1/interactions/call-8731"), 422, "invalid_request")
+        check_problem(await client.get(path), 404, "unknown_interaction")
+    document = check_problem(await client.get("/v1/interactions/call-8731"), 422, "invalid_request")
     assert pointers(document) == ["/path/interaction_id"]
 
 
@@ -186,9 +186,9 @@ async def test_an_interaction_has_an_etag(client: httpx.AsyncClient, make: Make)
 
 
 async def test_a_search_by_sender_needs_both_source_and_id(client: httpx.AsyncClient) -> None:
-    document = problem(await client.get("/v1/interactions"), 422, "invalid_request")
+    document = check_problem(await client.get("/v1/interactions"), 422, "invalid_request")
     assert sorted(pointers(document)) == ["/query/id", "/query/source"]
-    document = problem(
+    document = check_problem(
         await client.get("/v1/interactions", params={"source": "x" * 129, "id": "y"}), 422, "invalid_request"
     )
     assert pointers(document) == ["/query/source"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from exchanges import NDJSON, healthy, ids_at, journey_of, pointers, problem
+from exchanges import NDJSON, check_problem, healthy, ids_at, journey_of, pointers
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -94,7 +94,7 @@ async def test_each_hostile_interaction_alone_is_refused_where_it_is_wrong(clien
     for name, (body, where) in HOSTILE.items():
         answer = await client.post("/v1/interactions", content=body)
         assert answer.status_code == 422, (name, answer.text[:500])
-        document = problem(answer, 422, "rejected")
+        document = check_problem(answer, 422, "rejected")
         assert_points(document, where, name)
         assert len(answer.content) < 10_000, name
         kept = await client.get(f"/v1/rejected/{document['rejection_id']}")
@@ -129,7 +129,7 @@ NO_ITEM_OF_AN_ARRAY = {"cut short", "half a string"}
 
 
 async def test_nesting_of_10_000_levels_is_refused_in_every_form(client: httpx.AsyncClient) -> None:
-    document = problem(await client.post("/v1/interactions", content=DEEP), 422, "rejected")
+    document = check_problem(await client.post("/v1/interactions", content=DEEP), 422, "rejected")
     [pointer] = pointers(document)
     assert pointer.startswith("/attributes/a/0/0")
     for content, headers in ((b"[" + event() + b"," + DEEP + b"]", {}), (event() + b"\n" + DEEP, NDJSON)):
@@ -155,13 +155,13 @@ async def test_a_bomb_is_refused_early_and_what_came_before_it_stays(client: htt
     good = gzip.compress(event(id="good") + b"\n")
     bomb = good + block + (compressing.compress(b" " * 1_048_576) + compressing.flush(zlib.Z_FULL_FLUSH)) * 300
     headers = {"Content-Encoding": "gzip"}
-    document = problem(
+    document = check_problem(
         await client.post("/v1/interactions/batch", content=bomb, headers=headers | NDJSON), 413, "body_too_large"
     )
     assert (document["received"], document["stored"]) == (1, 1)
     for path in ("/v1/interactions", "/v1/interactions/batch"):
-        problem(await client.post(path, content=bomb, headers=headers), 413, "body_too_large")
-    problem(
+        check_problem(await client.post(path, content=bomb, headers=headers), 413, "body_too_large")
+    check_problem(
         await client.put("/v1/touchpoints/a", content=gzip.compress(b" " * 100_000), headers=headers),
         413,
         "body_too_large",
@@ -232,7 +232,7 @@ async def test_no_body_whatever_brings_a_service_down(database_url: str, make: M
             answer = asyncio.run_coroutine_threadsafe(sending, loop).result(30)
             assert answer.status_code < 500, answer.text
             if answer.status_code >= 400:
-                problem(answer, answer.status_code, answer.json()["code"])
+                check_problem(answer, answer.status_code, answer.json()["code"])
 
         await asyncio.to_thread(answers_below_500)
         assert await healthy(client)
@@ -262,7 +262,7 @@ async def test_no_path_and_no_query_whatever_brings_a_service_down(database_url:
             answer = asyncio.run_coroutine_threadsafe(client.get(url), loop).result(30)
             assert answer.status_code < 500, answer.text
             if answer.status_code >= 400:
-                problem(answer, answer.status_code, answer.json()["code"])
+                check_problem(answer, answer.status_code, answer.json()["code"])
 
         await asyncio.to_thread(answers_below_500)
         assert await healthy(client)

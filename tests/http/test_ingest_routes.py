@@ -10,7 +10,7 @@ import asyncpg
 import httpx
 import pytest
 import zstandard
-from exchanges import ids_at, journey_of, pointers, problem, store
+from exchanges import check_problem, ids_at, journey_of, pointers, store
 
 from support import Make
 
@@ -45,7 +45,7 @@ async def test_the_same_id_with_other_content_is_a_conflict_that_names_the_store
     client: httpx.AsyncClient, make: Make
 ) -> None:
     [receipt] = await store(client, make(id="a", text="one"))
-    document = problem(await client.post(PATH, json=make(id="a", text="two")), 409, "conflict")
+    document = check_problem(await client.post(PATH, json=make(id="a", text="two")), 409, "conflict")
     assert document["interaction_id"] == receipt["interaction_id"]
     stored = (await client.get(f"{PATH}/{document['interaction_id']}")).json()
     assert stored["text"] == "one"
@@ -65,7 +65,7 @@ async def test_one_interaction_sent_by_many_at_once_is_stored_once(client: httpx
 
 async def test_a_refused_interaction_is_in_quarantine_as_it_was_sent(client: httpx.AsyncClient, make: Make) -> None:
     body = json.dumps(make(id="bad", channel="fone", colour="red")).encode()
-    document = problem(await client.post(PATH, content=body), 422, "rejected")
+    document = check_problem(await client.post(PATH, content=body), 422, "rejected")
     assert pointers(document) == ["/channel"]
     assert "phone" in document["errors"][0]["detail"]
     item = (await client.get(f"/v1/rejected/{document['rejection_id']}")).json()
@@ -86,7 +86,7 @@ async def test_a_refusal_points_at_each_thing_to_mend(client: httpx.AsyncClient,
         ({"details": {"duration_seconds": "long"}}, ["/details/duration_seconds"]),
         ({"source": "", "sentiment": {"score": 2}}, ["/sentiment/score", "/source"]),
     ):
-        document = problem(await client.post(PATH, json=make(**members)), 422, "rejected")
+        document = check_problem(await client.post(PATH, json=make(**members)), 422, "rejected")
         assert sorted(pointers(document)) == wrong
 
 
@@ -97,7 +97,7 @@ async def test_an_interaction_of_64_kib_is_taken_and_a_larger_one_is_not(client:
         return json.dumps(item).encode()
 
     assert (await client.post(PATH, content=body(65_536))).status_code == 201
-    document = problem(await client.post(PATH, content=body(65_537)), 422, "rejected")
+    document = check_problem(await client.post(PATH, content=body(65_537)), 422, "rejected")
     assert "65536" in document["errors"][0]["detail"]
     kept = (await client.get(f"/v1/rejected/{document['rejection_id']}")).json()
     assert (kept["size"], kept["truncated"], kept["id"]) == (65_537, True, "of-65537")
@@ -136,17 +136,17 @@ async def test_another_content_type_is_refused_and_the_right_one_named(client: h
     for kind in ("text/csv", "multipart/form-data; boundary=x", "application/x-ndjson", "json"):
         body = json.dumps(make()).encode()
         answer = await client.post(PATH, content=body, headers={"Content-Type": kind})
-        assert "application/json" in problem(answer, 415, "unsupported_encoding")["detail"]
+        assert "application/json" in check_problem(answer, 415, "unsupported_encoding")["detail"]
         assert (await client.get("/v1/rejected")).json()["items"] == []
 
 
 async def test_another_content_encoding_is_refused(client: httpx.AsyncClient, make: Make) -> None:
     answer = await client.post(PATH, content=json.dumps(make()).encode(), headers={"Content-Encoding": "br"})
-    problem(answer, 415, "unsupported_encoding")
+    check_problem(answer, 415, "unsupported_encoding")
 
 
 async def test_a_body_over_the_cap_is_too_large_and_no_item_of_quarantine(client: httpx.AsyncClient) -> None:
-    problem(await client.post(PATH, content=b"[" * (16 * 1024 * 1024 + 1)), 413, "body_too_large")
+    check_problem(await client.post(PATH, content=b"[" * (16 * 1024 * 1024 + 1)), 413, "body_too_large")
     assert (await client.get("/v1/rejected")).json()["items"] == []
 
 

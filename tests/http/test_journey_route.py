@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
-from exchanges import Item, ids_at, items_at, journey_of, pointers, problem, store, store_all, walk
+from exchanges import Item, check_problem, ids_at, items_at, journey_of, pointers, store, store_all, walk
 
 from support import Make
 
@@ -125,14 +125,14 @@ async def test_a_cursor_of_another_list_or_order_is_refused(client: httpx.AsyncC
         ("/v1/touchpoints/place%2F0/interactions", {}),
         ("/v1/rejected", {}),
     ):
-        document = problem(await client.get(path, params=params | {"cursor": desc}), 422, "invalid_request")
+        document = check_problem(await client.get(path, params=params | {"cursor": desc}), 422, "invalid_request")
         assert pointers(document) == ["/query/cursor"]
 
 
 async def test_a_forged_cursor_is_refused(client: httpx.AsyncClient, make: Make) -> None:
     for cursor in ("", "x", "%FF", "AAAA", "A2FiY2pvdXJuZXktZGVzYw", "é", "=", "x" * 512, "x" * 513):
         await store(client, make())
-        document = problem(await client.get(ANNA, params={"cursor": cursor}), 422, "invalid_request")
+        document = check_problem(await client.get(ANNA, params={"cursor": cursor}), 422, "invalid_request")
         assert pointers(document) == ["/query/cursor"]
 
 
@@ -205,7 +205,7 @@ async def test_a_bound_that_is_no_moment_is_refused_with_an_example(client: http
     ):
         await store(client, make())
         for name in ("from", "to"):
-            document = problem(await client.get(ANNA, params={name: moment}), 422, "invalid_request")
+            document = check_problem(await client.get(ANNA, params={name: moment}), 422, "invalid_request")
             assert pointers(document) == [f"/query/{name}"]
             assert "2026-11-20T10:00:00+01:00" in document["errors"][0]["detail"]
 
@@ -221,7 +221,7 @@ async def test_bounds_at_the_ends_of_time_are_taken(client: httpx.AsyncClient, m
 async def test_an_empty_range_is_refused(client: httpx.AsyncClient, make: Make) -> None:
     await store(client, make())
     bounds = {"from": "2026-03-01T10:00:00Z", "to": "2026-03-01T11:00:00+01:00"}
-    assert pointers(problem(await client.get(ANNA, params=bounds), 422, "invalid_request")) == ["/query/to"]
+    assert pointers(check_problem(await client.get(ANNA, params=bounds), 422, "invalid_request")) == ["/query/to"]
 
 
 async def test_a_customer_goes_by_any_name_and_by_every_id_it_ever_had(client: httpx.AsyncClient, make: Make) -> None:
@@ -270,12 +270,12 @@ async def test_slashes_need_no_encoding(client: httpx.AsyncClient, make: Make) -
 
 async def test_an_unknown_customer_is_not_found(client: httpx.AsyncClient) -> None:
     for name in ("email:nobody@example.com", "crm_id:C-18", "d345ea01-9b1c-4f7e-8a55-3f0c2f6a7b88"):
-        problem(await client.get(journey_of(name)), 404, "unknown_customer")
+        check_problem(await client.get(journey_of(name)), 404, "unknown_customer")
 
 
 async def test_what_cannot_be_a_customer_is_told_from_one_that_is_unknown(client: httpx.AsyncClient) -> None:
     for name in ("email:nobody", "phone:12", "phone:066982", "social:anna", "anna", ":", "crm_id:", "x" * 701):
-        document = problem(await client.get(journey_of(name)), 422, "invalid_request")
+        document = check_problem(await client.get(journey_of(name)), 422, "invalid_request")
         assert pointers(document) == ["/path/customer"]
 
 
@@ -317,7 +317,7 @@ async def test_a_parameter_that_cannot_be_taken_is_pointed_at(client: httpx.Asyn
         ("kind=%00", "/query/kind"),
     ):
         await store(client, make())
-        document = problem(await client.get(f"{ANNA}?{query}"), 422, "invalid_request")
+        document = check_problem(await client.get(f"{ANNA}?{query}"), 422, "invalid_request")
         assert pointers(document) == [wrong]
 
 

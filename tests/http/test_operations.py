@@ -13,7 +13,7 @@ from pathlib import Path
 import asyncpg
 import httpx
 import pytest
-from exchanges import NDJSON, Served, healthy, ids_at, journey_of, problem, raw_connection, serving_at, store
+from exchanges import NDJSON, Served, check_problem, healthy, ids_at, journey_of, raw_connection, serving_at, store
 from structlog.testing import capture_logs
 
 from percorso.http.services import Services
@@ -43,7 +43,7 @@ async def test_a_service_whose_writer_has_stopped_is_not_ready_and_takes_nothing
         assert ready.json()["checks"]["writer"] != "ok"
         for path in ("/v1/interactions", "/v1/interactions/batch"):
             answer = await client.post(path, json=make() if path.endswith("s") else [make()])
-            problem(answer, 503, "unavailable")
+            check_problem(answer, 503, "unavailable")
             assert answer.headers["retry-after"]
         assert (await client.get("/health/live")).status_code == 200
 

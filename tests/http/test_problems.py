@@ -5,7 +5,7 @@ import asyncio
 import asyncpg
 import httpx
 import pytest
-from exchanges import Item, healthy, journey_of, pointers, problem, store
+from exchanges import Item, check_problem, healthy, journey_of, pointers, store
 from structlog.testing import capture_logs
 
 from percorso.http import batches
@@ -16,7 +16,7 @@ MEMBERS = {"type", "title", "status", "detail", "instance", "code", "errors"}
 
 
 async def test_a_problem_has_every_member(client: httpx.AsyncClient) -> None:
-    document = problem(await client.get(journey_of("email:nobody@example.com")), 404, "unknown_customer")
+    document = check_problem(await client.get(journey_of("email:nobody@example.com")), 404, "unknown_customer")
     assert document.keys() == MEMBERS
     assert document["errors"] == []
 
@@ -31,8 +31,8 @@ async def test_an_unknown_path_is_not_found_with_or_without_a_key(client: httpx.
         "/v1%2Finteractions",
         "/docs/x",
     ):
-        problem(await client.get(path), 404, "not_found")
-        problem(await client.get(path, headers={"Authorization": ""}), 404, "not_found")
+        check_problem(await client.get(path), 404, "not_found")
+        check_problem(await client.get(path, headers={"Authorization": ""}), 404, "not_found")
 
 
 async def test_a_wrong_method_is_told_which_are_right(client: httpx.AsyncClient) -> None:
@@ -47,7 +47,7 @@ async def test_a_wrong_method_is_told_which_are_right(client: httpx.AsyncClient)
         if allowed is None:  # `batch` could be the id of an interaction
             assert answer.status_code == 422
             continue
-        problem(answer, 405, "method_not_allowed")
+        check_problem(answer, 405, "method_not_allowed")
         assert answer.headers["allow"] == allowed
 
 
@@ -65,9 +65,9 @@ async def test_a_parameter_a_route_does_not_know_is_refused_by_every_route(clien
         "/health/ready?",
         "/metrics?",
     ):
-        document = problem(await client.get(f"{path}&limmit=3"), 422, "invalid_request")
+        document = check_problem(await client.get(f"{path}&limmit=3"), 422, "invalid_request")
         assert pointers(document) == ["/query/limmit"]
-    document = problem(await client.post("/v1/interactions?dry_run=true", content=b"{}"), 422, "invalid_request")
+    document = check_problem(await client.post("/v1/interactions?dry_run=true", content=b"{}"), 422, "invalid_request")
     assert pointers(document) == ["/query/dry_run"]
 
 
@@ -93,7 +93,7 @@ async def test_what_no_one_foresaw_is_a_problem_too_that_names_nothing_and_is_lo
         monkeypatch.setattr(touchpoints, "by_slug", broken)
         with capture_logs() as logs:
             answer = await client.get("/v1/touchpoints/phone", headers={"X-Request-Id": "trace-1"})
-        document = problem(answer, 500, "internal_error")
+        document = check_problem(answer, 500, "internal_error")
         assert document.keys() == MEMBERS
         assert "anna" not in answer.text
         assert "anna" not in str(logs)
@@ -115,7 +115,9 @@ async def test_a_failure_of_a_chunk_leaves_no_task_behind(
     async with running(database_url) as (_, client):
         monkeypatch.setattr(batches, "_take", broken)
         before = len(asyncio.all_tasks())
-        problem(await client.post("/v1/interactions/batch", json=[make() for _ in range(2000)]), 500, "internal_error")
+        check_problem(
+            await client.post("/v1/interactions/batch", json=[make() for _ in range(2000)]), 500, "internal_error"
+        )
         await asyncio.sleep(0.05)
         assert len(asyncio.all_tasks()) <= before
         monkeypatch.undo()
@@ -143,7 +145,7 @@ async def test_lost_connections_are_answered_as_unavailable_and_soon_made_anew(
             answer = await client.request(method, url, content=content)
             statuses.append(answer.status_code)
             if answer.status_code >= 500:
-                problem(answer, 503, "unavailable")
+                check_problem(answer, 503, "unavailable")
                 assert int(answer.headers["retry-after"]) > 0
         assert statuses[-1] < 300, (method, statuses)
         assert statuses.count(503) <= 6, (method, statuses)

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from uuid import uuid4
 
 import httpx
-from exchanges import NDJSON, items_at, pointers, problem, walk
+from exchanges import NDJSON, check_problem, items_at, pointers, walk
 
 from support import ndjson
 
@@ -71,8 +71,8 @@ async def test_each_rejection_of_a_batch_has_its_own_item(client: httpx.AsyncCli
 
 
 async def test_an_unknown_item_is_not_found_and_bad_parameters_are_pointed_at(client: httpx.AsyncClient) -> None:
-    problem(await client.get(f"/v1/rejected/{uuid4()}"), 404, "not_found")
-    assert pointers(problem(await client.get("/v1/rejected/1"), 422, "invalid_request")) == ["/path/rejection_id"]
+    check_problem(await client.get(f"/v1/rejected/{uuid4()}"), 404, "not_found")
+    assert pointers(check_problem(await client.get("/v1/rejected/1"), 422, "invalid_request")) == ["/path/rejection_id"]
     for query, wrong in (("from=now", "from"), ("cursor=x", "cursor"), ("limit=0", "limit"), ("colour=red", "colour")):
-        document = problem(await client.get(f"/v1/rejected?{query}"), 422, "invalid_request")
+        document = check_problem(await client.get(f"/v1/rejected?{query}"), 422, "invalid_request")
         assert pointers(document) == [f"/query/{wrong}"]

@@ -1,7 +1,7 @@
 """Touchpoints: the registry, and what happened at each."""
 
 import httpx
-from exchanges import ids_at, items_at, pointers, problem, store, store_all, walk
+from exchanges import check_problem, ids_at, items_at, pointers, store, store_all, walk
 
 from support import Make
 
@@ -63,7 +63,7 @@ async def test_a_slug_may_hold_slashes_encoded_or_not_even_the_name_of_a_route(
 
 async def test_what_cannot_be_a_slug_or_a_description_is_pointed_at(client: httpx.AsyncClient) -> None:
     for slug in ("Support", "-x", "a b", "ü", "x" * 129, "%0A", "a%0A", "a%0Ab"):
-        document = problem(await client.put(f"/v1/touchpoints/{slug}", json={}), 422, "invalid_request")
+        document = check_problem(await client.put(f"/v1/touchpoints/{slug}", json={}), 422, "invalid_request")
         assert pointers(document) == ["/path/slug"], slug
     for body, wrong in (
         ({"channel": "fone"}, ["/channel"]),
@@ -74,10 +74,10 @@ async def test_what_cannot_be_a_slug_or_a_description_is_pointed_at(client: http
         ({"slug": "other"}, ["/slug"]),
         ([], [""]),
     ):
-        document = problem(await client.put("/v1/touchpoints/a", json=body), 422, "invalid_request")
+        document = check_problem(await client.put("/v1/touchpoints/a", json=body), 422, "invalid_request")
         assert pointers(document) == wrong
     for raw in (b"", b"{", b'{"name": "\\u0000"}', b'{"name": "a", "name": "b"}', b"\xff"):
-        problem(await client.put("/v1/touchpoints/a", content=raw), 422, "malformed_body")
+        check_problem(await client.put("/v1/touchpoints/a", content=raw), 422, "malformed_body")
     assert await items_at(client, "/v1/touchpoints") == []
 
 
@@ -95,7 +95,7 @@ async def test_the_registry_is_paged_in_the_order_of_registration(client: httpx.
 
 async def test_a_forged_cursor_of_the_registry_is_refused(client: httpx.AsyncClient) -> None:
     for cursor in ("CGFiY2RlZmdodG91Y2hwb2ludHM", "AHRvdWNocG9pbnRz", "x"):
-        document = problem(await client.get("/v1/touchpoints", params={"cursor": cursor}), 422, "invalid_request")
+        document = check_problem(await client.get("/v1/touchpoints", params={"cursor": cursor}), 422, "invalid_request")
         assert pointers(document) == ["/query/cursor"]
     highest = "BP____90b3VjaHBvaW50cw"
     assert await items_at(client, "/v1/touchpoints", cursor=highest) == []
@@ -132,7 +132,7 @@ async def test_the_interactions_of_a_touchpoint_are_filtered_ordered_and_paged(
     assert (
         await client.get(path, params={"limit": 4}, headers={"If-None-Match": first.headers["etag"]})
     ).status_code == 304
-    document = problem(
+    document = check_problem(
         await client.get(path, params={"order": "asc", "cursor": first.json()["next_cursor"]}), 422, "invalid_request"
     )
     assert pointers(document) == ["/query/cursor"]
@@ -140,4 +140,4 @@ async def test_the_interactions_of_a_touchpoint_are_filtered_ordered_and_paged(
 
 async def test_an_unknown_touchpoint_is_not_found(client: httpx.AsyncClient) -> None:
     for path in ("/v1/touchpoints/nowhere", "/v1/touchpoints/nowhere/interactions", "/v1/touchpoints/"):
-        problem(await client.get(path), 404, "not_found")
+        check_problem(await client.get(path), 404, "not_found")

@@ -4,13 +4,10 @@ from array import array
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from time import perf_counter
-from typing import Any, Final
+from typing import Final
 
-from asyncpg.pgproto.pgproto import UUID
-
-from percorso import ids
 from percorso.bench.events import Events
 from percorso.bench.load import percentiles
 from percorso.errors import StartupError
@@ -18,6 +15,7 @@ from percorso.ingest.identity import Identifiers
 from percorso.ingest.pipeline import Pipeline
 from percorso.ingest.verdict import Verdict
 from percorso.ingest.writer import Writer
+from percorso.queries import baseline
 from percorso.settings import Settings
 from percorso.storage import database, deployment, interactions, partitions, touchpoints
 from percorso.storage.database import WriteSession
@@ -27,7 +25,6 @@ from percorso.storage.rejected import Rejection
 
 _TOGETHER: Final = 10
 """Batches prepared before the clock runs, so that the transactions follow one another as they do in a service."""
-_QUARTER: Final = timedelta(days=92)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +115,7 @@ async def copy(session: WriteSession, this: Deployment, settings: Settings, want
 
 
 async def _never() -> WriteSession:
-    raise NotImplementedError
+    raise StartupError("A writer that stores nothing has no connection.")
 
 
 async def read(session: WriteSession, this: Deployment, settings: Settings, wanted: Read) -> HaveRead:
@@ -129,25 +126,9 @@ async def read(session: WriteSession, this: Deployment, settings: Settings, want
     begun = perf_counter()
     while perf_counter() - begun < wanted.seconds:
         sent = perf_counter()
-        await _journey(session, identities[len(latencies) % len(identities)], wanted.limit)
+        await baseline.journey(session, identities[len(latencies) % len(identities)], limit=wanted.limit)
         latencies.append(perf_counter() - sent)
     return HaveRead(perf_counter() - begun, len(latencies), percentiles(latencies))
-
-
-async def _journey(session: WriteSession, identity: UUID, limit: int) -> list[Any]:
-    members = await session.fetch(
-        "SELECT m.identity_id, m.kind, m.value, m.strong, m.first_seen_at, m.customer_id "
-        "FROM identities one JOIN identities m ON m.customer_id = one.customer_id WHERE one.identity_id = $1",
-        identity,
-    )
-    return await session.fetch(
-        "SELECT i.* FROM unnest($1::uuid[]) AS of(identity) CROSS JOIN LATERAL ("
-        "SELECT identity_id, id, received_at, document::text, revision FROM interactions "
-        "WHERE identity_id = of.identity AND id >= $2 ORDER BY id DESC LIMIT $3) AS i ORDER BY id DESC LIMIT $3",
-        [member["identity_id"] for member in members],
-        ids.first_id_at(datetime.now(UTC) - _QUARTER),
-        limit + 1,
-    )
 
 
 @asynccontextmanager
