@@ -23,6 +23,7 @@ from asyncpg.pgproto.pgproto import UUID
 EPOCH_YEAR = 1990
 """The first year with partitions: earlier events are refused."""
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _VERSION = 0x8000
 _VARIANT = 0x8000_0000
 _PREFIX_MASK = 0x3FFF_FFFF
@@ -82,8 +83,8 @@ def first_id_at(moment: datetime) -> UUID:
 
 def unix_ms(moment: datetime) -> int:
     """Whole milliseconds since 1970, rounded down; the moment must be aware."""
-    utc = moment.astimezone(UTC)
-    return int(utc.replace(microsecond=0).timestamp()) * 1000 + utc.microsecond // 1000
+    since = moment - _EPOCH
+    return since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000
 
 
 def from_unix_ms(milliseconds: int) -> datetime:

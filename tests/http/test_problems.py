@@ -118,8 +118,7 @@ async def test_a_failure_of_a_chunk_leaves_no_task_behind(
         check_problem(
             await client.post("/v1/interactions/batch", json=[make() for _ in range(2000)]), 500, "internal_error"
         )
-        await asyncio.sleep(0.05)
-        assert len(asyncio.all_tasks()) <= before
+        await until(lambda: len(asyncio.all_tasks()) <= before)
         monkeypatch.undo()
         await store(client, make())
 

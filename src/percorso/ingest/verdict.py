@@ -1,9 +1,8 @@
 """What became of one interaction."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 
 from asyncpg.pgproto.pgproto import UUID
 
@@ -12,8 +11,7 @@ from percorso.errors import Problem
 Status = Literal["stored", "duplicate", "conflict", "rejected", "retry"]
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """`stored`, `duplicate` and `conflict` name the interaction that is stored; `rejected` the quarantined item.
 
     `retry` says that it could not be stored now, and that sending it again is safe.
