@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 from percorso.http import batches
 from percorso.queries import touchpoints
 from support import Make, running
+from writing import until
 
 MEMBERS = {"type", "title", "status", "detail", "instance", "code", "errors"}
 

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import sys
 from typing import Annotated
 
 import typer
@@ -14,6 +15,9 @@ from percorso.bench.sides import Options
 from percorso.cli.running import settings_with, with_database
 from percorso.errors import StartupError
 from percorso.ops import logs
+
+_WIDE = 180
+"""Columns of the table where it does not go to a terminal: none of its own are left out."""
 
 
 def bench(
@@ -53,7 +57,7 @@ def bench(
     if as_json:
         typer.echo(json.dumps(report.as_json(where, measured, verified), indent=2))
     else:
-        report.render(Console(), where, measured, verified)
+        report.render(Console(width=None if sys.stdout.isatty() else _WIDE), where, measured, verified)
     if verified is not None and not verified.good:
         raise typer.Exit(1)
 
