@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from percorso import ids
-from percorso.storage.partitions import month_of
+from percorso.storage.partitions import months_of
 
 SALT = b"s" * 32
 MOST_MS = (1 << 48) - 1
@@ -61,8 +61,9 @@ def test_bounds_hold_at_the_ends() -> None:
     assert ids.unix_ms(datetime(2026, 3, 1, 2, tzinfo=timezone(timedelta(hours=2)))) == ids.unix_ms(
         datetime(2026, 3, 1, tzinfo=UTC)
     )
-    assert month_of(ids.unix_ms(datetime(1990, 1, 1, tzinfo=UTC))) == 1990 * 12
-    assert month_of(ids.unix_ms(datetime(1990, 1, 1, tzinfo=UTC)) - 1) == 1989 * 12 + 11
+    first = ids.unix_ms(datetime(1990, 1, 1, tzinfo=UTC))
+    assert months_of([first]) == {1990 * 12}
+    assert months_of([first - 1, first, first + 1]) == {1989 * 12 + 11, 1990 * 12}
 
 
 @given(parts=st.lists(st.tuples(st.text(max_size=5), st.text(max_size=5)), min_size=2, max_size=2, unique=True))

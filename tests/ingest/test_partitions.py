@@ -48,7 +48,7 @@ async def test_two_processes_may_need_many_new_months_at_once(
 
 
 async def test_the_same_partition_made_by_two_at_once_is_made_once(database_url: str, database: Database) -> None:
-    month = partitions.month_of(unix_ms(datetime(2011, 11, 11, tzinfo=UTC)))
+    [month] = partitions.months_of([unix_ms(datetime(2011, 11, 11, tzinfo=UTC))])
     first, second = [WriteSession(await asyncpg.connect(database_url)) for _ in range(2)]
     for months in ((month,), range(month + 1, month + 6)):
         await asyncio.gather(*(partitions.ensure_months(each, months) for each in (first, second)))

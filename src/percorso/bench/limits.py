@@ -102,7 +102,7 @@ async def copy(session: WriteSession, this: Deployment, settings: Settings, want
             batches.append(sorted(keeper.kept, key=lambda row: row.key))
             following += size
         rows = [row for batch in batches for row in batch]
-        await partitions.ensure_months(session, {partitions.month_of(row.occurred_ms) for row in rows})
+        await partitions.ensure_months(session, partitions.months_of(row.occurred_ms for row in rows))
         known |= await touchpoints.register(session, {row.touchpoint: row.channel for row in rows})
         for batch in batches:
             begun = perf_counter()

@@ -53,8 +53,8 @@ def import_(
     """Import interactions from files: newline-delimited JSON, or delimited text with a mapping.
 
     To import a file twice is safe: what is stored already is counted as a duplicate, by its `source` and `id`.
-    What cannot be taken goes into quarantine, and the rest is stored. The exit status is 1 where anything was
-    rejected or in conflict.
+    Lines without an `id` of their own cannot be told apart from new ones. What cannot be taken goes into quarantine,
+    and the rest is stored. The exit status is 1 where anything was rejected or in conflict.
 
     A mapping says which column becomes what. For a file orders.csv with the columns order, when, mail, sum:
 

@@ -90,7 +90,7 @@ async def _prepare(target: Target, rows: Sequence[Row]) -> None:
         with limited(session, target.seconds):
             await partitions.ensure_days(session, (now, now + timedelta(days=1)))
         known.days = {now.date()}
-    for month in sorted({partitions.month_of(row.occurred_ms) for row in rows} - known.months):
+    for month in sorted(partitions.months_of(row.occurred_ms for row in rows) - known.months):
         with limited(session, target.seconds):
             await partitions.ensure_months(session, (month,))
         known.months.add(month)

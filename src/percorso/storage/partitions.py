@@ -10,14 +10,16 @@ from datetime import UTC, datetime, timedelta
 from percorso import ids
 from percorso.storage.database import WriteSession
 
+_DAY_MS = 86_400_000
 _LOCK = 0x70657263_70617274
 """Advisory lock: one process makes partitions at a time."""
 
 
-def month_of(occurred_ms: int) -> int:
-    """The month of a Unix time in ms, as a running number: year × 12 + month − 1."""
-    moment = ids.from_unix_ms(occurred_ms)
-    return moment.year * 12 + moment.month - 1
+def months_of(occurred_ms: Iterable[int]) -> set[int]:
+    """The months of Unix times in ms, as running numbers: year × 12 + month − 1."""
+    days = {moment // _DAY_MS for moment in occurred_ms}
+    firsts = (ids.from_unix_ms(day * _DAY_MS) for day in days)
+    return {first.year * 12 + first.month - 1 for first in firsts}
 
 
 def _first_of(month: int) -> datetime:
