@@ -6,6 +6,7 @@ import signal
 import socket
 import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -48,9 +49,9 @@ def serve(
     wanted = settings_with(host=host, port=port, workers=workers)
     logs.configure(wanted.log_level, wanted.log_format)
     own = wanted.database_url is None
-    with with_database(wanted, exclusive=True) as settings:
+    with with_database(wanted, exclusive=True) as settings, tempfile.TemporaryDirectory(prefix="percorso-") as shared:
         key = run(_prepare(settings, migrate=migrate or own, own=own))
-        _hand_down(settings)
+        _hand_down(settings, Path(shared))
         config = uvicorn.Config(
             "percorso.cli.serve:worker",
             factory=True,
@@ -96,12 +97,12 @@ async def _prepare(settings: Settings, *, migrate: bool, own: bool) -> str | Non
         return key
 
 
-def _hand_down(settings: Settings) -> None:
-    """Put into the environment what worker processes must know."""
+def _hand_down(settings: Settings, shared: Path) -> None:
+    """Put into the environment what worker processes must know; several count in files in the directory `shared`."""
     assert settings.database_url is not None  # noqa: S101 - with_database saw to it
     os.environ["PERCORSO_DATABASE_URL"] = settings.database_url.get_secret_value()
     if settings.workers > 1:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="percorso-metrics-")
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(shared)
 
 
 class _Greeting(uvicorn.Server):
