@@ -114,7 +114,8 @@ async def _array(request: Request, use: Use) -> AsyncGenerator[list[Line]]:
     if body[:_BEGINNING].lstrip().startswith(b"{"):
         detail = "A JSON array begins with `[`; lines of JSON need `Content-Type: application/x-ndjson`."
         raise MalformedBody(detail, problems=[Problem("", detail)])
-    items = split_array(body, most=use.settings.max_batch_items)
+    # A hostile array takes seconds to split: in a thread, others are served meanwhile.
+    items = await asyncio.to_thread(split_array, body, most=use.settings.max_batch_items)
     for chunk in _chunks(items):
         yield chunk
 
