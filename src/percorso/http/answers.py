@@ -42,8 +42,8 @@ def document(text: str, identifiers: Identifiers, *, details: bool = True, **add
     customer = _customer(text).customer
     normal = identifiers.normalised(customer)
     if details and normal == customer:
-        more = json.dumps(added, separators=(",", ":"))[1:-1]
-        return msgspec.Raw(f"{text.rstrip()[:-1]},{more}}}".encode() if more else text.encode())
+        whole = text.rstrip().encode()
+        return msgspec.Raw(whole[:-1] + b"," + msgspec.json.encode(added)[1:] if added else whole)
     given: dict[str, Any] = json.loads(text)
     given["customer"] = normal
     if not details:
