@@ -7,7 +7,6 @@ from importlib.metadata import version
 import structlog
 from fastapi import Depends, FastAPI
 
-from percorso.errors import StartupError
 from percorso.http import batches, customers, health, interactions, keys, openapi, problems, rejected, touchpoints
 from percorso.http.access import SCOPES, Keys
 from percorso.http.middleware import EncodedSlashes, Observed
@@ -70,9 +69,7 @@ def create_app(settings: Settings | None = None, *, writer_class: type[Writer] =
 @asynccontextmanager
 async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) -> AsyncIterator[Services]:
     """Everything a process needs to take and give interactions; at the end what was taken is committed."""
-    if settings.database_url is None:
-        raise StartupError("PERCORSO_DATABASE_URL is not set.")
-    url = settings.database_url.get_secret_value()
+    url = database.url_of(settings)
     engine = database.create_engine(url, settings)
     try:
         await schema.require(engine)

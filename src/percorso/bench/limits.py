@@ -134,8 +134,7 @@ async def read(session: WriteSession, this: Deployment, settings: Settings, want
 @asynccontextmanager
 async def connected(settings: Settings) -> AsyncIterator[tuple[WriteSession, Deployment]]:
     """One connection to the settings' database, and what the deployment is."""
-    assert settings.database_url is not None  # noqa: S101 - the bench made the database
-    connection = await database.connect(settings.database_url.get_secret_value(), settings, name="percorso-bench")
+    connection = await database.connect(database.url_of(settings), settings, name="percorso-bench")
     try:
         session = WriteSession(connection)
         async with connection.transaction():

@@ -15,7 +15,7 @@ from percorso.bench.verify import Ledger
 from percorso.errors import StartupError
 from percorso.settings import Settings
 from percorso.storage import schema
-from percorso.storage.database import connect, create_engine, parse_url
+from percorso.storage.database import connect, create_engine, parse_url, url_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,7 @@ class Place:
 @contextmanager
 def made(settings: Settings) -> Iterator[Place]:
     """Make a database on the server of the configured one, at this release's schema; drop it at the end."""
-    assert settings.database_url is not None  # noqa: S101 - the command saw to it
-    url = settings.database_url.get_secret_value()
+    url = url_of(settings)
     name = f"percorso_bench_{secrets.token_hex(6)}"
     try:
         version = asyncio.run(_execute(url, settings, f"CREATE DATABASE {name}"))

@@ -1,14 +1,14 @@
 """`percorso db`: the schema's version."""
 
+import asyncio
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from percorso.cli.running import run, settings_with, with_database
+from percorso.cli.running import pool_of, settings_with, with_database
 from percorso.settings import Settings
 from percorso.storage import schema
-from percorso.storage.database import create_engine
 
 app = typer.Typer(help="Migrate the database, or ask for its version.", no_args_is_help=True)
 
@@ -22,7 +22,7 @@ def upgrade(
         typer.echo(schema.as_sql(), nl=False)
         return
     with with_database(settings_with()) as settings:
-        before, after = run(_upgrade(settings))
+        before, after = asyncio.run(_upgrade(settings))
     console = Console()
     if before == after:
         console.print(f"The database was at {after} already.", highlight=False)
@@ -34,7 +34,7 @@ def upgrade(
 def current() -> None:
     """Say at which version the schema is; exit 1 where it is not this release's."""
     with with_database(settings_with()) as settings:
-        version = run(_current(settings))
+        version = asyncio.run(_current(settings))
     newest = schema.newest()
     typer.echo(version or "none")
     if version != newest:
@@ -43,23 +43,12 @@ def current() -> None:
 
 
 async def _upgrade(settings: Settings) -> tuple[str | None, str | None]:
-    engine = create_engine(_url(settings), settings)
-    try:
+    async with pool_of(settings) as engine:
         before = await schema.current(engine)
         await schema.upgrade(engine)
         return before, await schema.current(engine)
-    finally:
-        await engine.dispose()
 
 
 async def _current(settings: Settings) -> str | None:
-    engine = create_engine(_url(settings), settings)
-    try:
+    async with pool_of(settings) as engine:
         return await schema.current(engine)
-    finally:
-        await engine.dispose()
-
-
-def _url(settings: Settings) -> str:
-    assert settings.database_url is not None  # noqa: S101 - with_database saw to it
-    return settings.database_url.get_secret_value()

@@ -1,5 +1,6 @@
 """`percorso export`: interactions as a file, which `percorso import` takes back."""
 
+import asyncio
 import contextlib
 import gzip
 import os
@@ -14,7 +15,7 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 
 from percorso.app import serving
-from percorso.cli.running import engine_of, run, settings_with, with_database
+from percorso.cli.running import engine_of, settings_with, with_database
 from percorso.cli.tallying import bars, rate
 from percorso.details import Moment
 from percorso.errors import StartupError
@@ -52,7 +53,7 @@ def export_(
     low, high = _moment(since, "--from"), _moment(until, "--to")
     began = monotonic()
     with with_database(settings) as ready, _writing(output) as file:
-        count = run(_export(ready, file, customer, low, high, migrate=settings.database_url is None))
+        count = asyncio.run(_export(ready, file, customer, low, high, migrate=settings.database_url is None))
     typer.echo(f"exported {count} in {rate(count, began)}", err=output is None)
 
 

@@ -17,7 +17,7 @@ from rich.progress import Progress
 
 from percorso.cli import destinations
 from percorso.cli.destinations import Take, patiently
-from percorso.cli.running import engine_of, run, settings_with, with_database
+from percorso.cli.running import engine_of, settings_with, with_database
 from percorso.cli.sources import Item, Source, batches, find_mapping, shipped
 from percorso.cli.tallying import Tally, bars
 from percorso.formats.mapping import RowMapping
@@ -81,13 +81,15 @@ def import_(
     tally = Tally(dry=dry_run)
     with nullcontext(settings) if url or dry_run else with_database(settings) as ready:
         if not url and not dry_run and settings.database_url is None:
-            run(_migrate(ready))
+            asyncio.run(_migrate(ready))
         if dry_run:
             destination = destinations.nowhere(ready)
         else:
             destination = destinations.service(url, key) if url else destinations.database(ready)
         try:
-            interrupted = run(_import(sources, rows, destination, tally, ready.max_event_bytes, batch, show=dry_run))
+            interrupted = asyncio.run(
+                _import(sources, rows, destination, tally, ready.max_event_bytes, batch, show=dry_run)
+            )
         except BaseException:
             if tally.read:
                 _report(tally)

@@ -1,5 +1,6 @@
 """`percorso keys`: who may call."""
 
+import asyncio
 import uuid
 from typing import Annotated
 
@@ -8,7 +9,7 @@ from asyncpg.pgproto.pgproto import UUID
 from rich.console import Console
 from rich.table import Table
 
-from percorso.cli.running import engine_of, run, settings_with, with_database
+from percorso.cli.running import engine_of, settings_with, with_database
 from percorso.errors import StartupError
 from percorso.http.access import SCOPES
 from percorso.queries import api_keys
@@ -33,7 +34,7 @@ def create(
         raise StartupError(f"There is no scope {unknown[0]!r}: choose from {', '.join(SCOPES)}.")
     key = store.generate()
     with with_database(settings_with()) as settings:
-        key_id = run(_create(settings, name, scope, key))
+        key_id = asyncio.run(_create(settings, name, scope, key))
     typer.echo(f"{key}")
     typer.echo(f"Key {key_id} for {name}, with {', '.join(scope)}. It is not shown again.", err=True)
 
@@ -42,7 +43,7 @@ def create(
 def list_() -> None:
     """List every key, those revoked included."""
     with with_database(settings_with()) as settings:
-        keys = run(_all(settings))
+        keys = asyncio.run(_all(settings))
     table = Table("id", "name", "scopes", "created", "revoked", box=None)
     for key in keys:
         revoked = "" if key.revoked_at is None else f"{key.revoked_at:%Y-%m-%d %H:%M}"
@@ -54,7 +55,7 @@ def list_() -> None:
 def revoke(key_id: Annotated[uuid.UUID, typer.Argument(help="The key's id, from `percorso keys list`.")]) -> None:
     """Revoke a key; running services may take it for a few seconds more."""
     with with_database(settings_with()) as settings:
-        done = run(_revoke(settings, UUID(key_id.bytes)))
+        done = asyncio.run(_revoke(settings, UUID(key_id.bytes)))
     if not done:
         raise StartupError("No valid key has this id: see `percorso keys list`.")
     typer.echo("Revoked.")

@@ -1,9 +1,8 @@
 """What commands share: the settings they were given, and the database they run on."""
 
-import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import SecretStr, ValidationError
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -12,9 +11,7 @@ from percorso.errors import Problem, StartupError
 from percorso.ops import embedded
 from percorso.settings import Settings
 from percorso.storage import schema
-from percorso.storage.database import create_engine
-
-Result = TypeVar("Result")
+from percorso.storage.database import create_engine, url_of
 
 
 def settings_with(**given: Any) -> Settings:
@@ -43,19 +40,20 @@ def with_database(settings: Settings, *, exclusive: bool = False) -> Iterator[Se
 
 
 @asynccontextmanager
-async def engine_of(settings: Settings, *, migrate: bool = False) -> AsyncIterator[AsyncEngine]:
-    """A pool on the settings' database, whose schema is this release's (StartupError), or is made so by `migrate`."""
-    assert settings.database_url is not None  # noqa: S101 - with_database saw to it
-    engine = create_engine(settings.database_url.get_secret_value(), settings)
+async def pool_of(settings: Settings) -> AsyncIterator[AsyncEngine]:
+    """A pool on the settings' database, whatever its schema."""
+    engine = create_engine(url_of(settings), settings)
     try:
-        if migrate:
-            await schema.upgrade(engine)
-        await schema.require(engine)
         yield engine
     finally:
         await engine.dispose()
 
 
-def run(work: Coroutine[Any, Any, Result]) -> Result:
-    """Run a command's asynchronous part."""
-    return asyncio.run(work)
+@asynccontextmanager
+async def engine_of(settings: Settings, *, migrate: bool = False) -> AsyncIterator[AsyncEngine]:
+    """A pool on the settings' database, whose schema is this release's (StartupError), or is made so by `migrate`."""
+    async with pool_of(settings) as engine:
+        if migrate:
+            await schema.upgrade(engine)
+        await schema.require(engine)
+        yield engine

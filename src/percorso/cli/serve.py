@@ -1,5 +1,6 @@
 """`percorso serve`: the service, with its own database where none is named."""
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -16,14 +17,14 @@ from rich.console import Console
 from uvicorn.supervisors import Multiprocess
 
 from percorso.app import create_app
-from percorso.cli.running import engine_of, run, settings_with, with_database
+from percorso.cli.running import engine_of, settings_with, with_database
 from percorso.http.access import SCOPES
 from percorso.ops import logs
 from percorso.queries import api_keys
 from percorso.settings import Settings
 from percorso.storage import api_keys as store
 from percorso.storage.api_keys import hash_key
-from percorso.storage.database import reading, writing
+from percorso.storage.database import reading, url_of, writing
 
 _KEEP_ALIVE_SECONDS = 75
 """Longer than the usual 60 s of proxies and client pools, so that it is they who let go of a connection."""
@@ -50,7 +51,7 @@ def serve(
     logs.configure(wanted.log_level, wanted.log_format)
     own = wanted.database_url is None
     with with_database(wanted, exclusive=True) as settings, tempfile.TemporaryDirectory(prefix="percorso-") as shared:
-        key = run(_prepare(settings, migrate=migrate or own, own=own))
+        key = asyncio.run(_prepare(settings, migrate=migrate or own, own=own))
         _hand_down(settings, Path(shared))
         config = uvicorn.Config(
             "percorso.cli.serve:worker",
@@ -99,8 +100,7 @@ async def _prepare(settings: Settings, *, migrate: bool, own: bool) -> str | Non
 
 def _hand_down(settings: Settings, shared: Path) -> None:
     """Put into the environment what worker processes must know; several count in files in the directory `shared`."""
-    assert settings.database_url is not None  # noqa: S101 - with_database saw to it
-    os.environ["PERCORSO_DATABASE_URL"] = settings.database_url.get_secret_value()
+    os.environ["PERCORSO_DATABASE_URL"] = url_of(settings)
     if settings.workers > 1:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(shared)
 

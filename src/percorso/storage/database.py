@@ -25,6 +25,13 @@ OLDEST_SERVER = 150_000
 """`server_version_num` of PostgreSQL 15, the oldest that is tested."""
 
 
+def url_of(settings: Settings) -> str:
+    """The URL of the settings' database; StartupError where they name none."""
+    if settings.database_url is None:
+        raise StartupError("PERCORSO_DATABASE_URL is not set.")
+    return settings.database_url.get_secret_value()
+
+
 def parse_url(url: str) -> URL:
     """A Postgres URL in any of the usual spellings, as SQLAlchemy's; StartupError where it is none."""
     try:
