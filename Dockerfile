@@ -5,9 +5,9 @@ WORKDIR /build
 COPY requirements.lock requirements-dev.lock ./
 RUN python -m venv /opt/percorso \
  && /opt/percorso/bin/pip install --no-cache-dir --disable-pip-version-check --only-binary :all: \
-      --require-hashes -r requirements.lock \
+      --no-deps --require-hashes -r requirements.lock \
  && python -m venv /opt/tools \
- && /opt/tools/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements-dev.lock
+ && /opt/tools/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY src ./src
 COPY migrations ./migrations
