@@ -22,7 +22,8 @@ _BULKY = ("details", "text", "attachments", "attributes", "source_fields")
 
 def moment(value: datetime) -> str:
     """RFC 3339 in UTC, to the millisecond."""
-    return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    seconds, _, fraction = msgspec.json.encode(value.astimezone(UTC)).decode().strip('"Z').partition(".")
+    return f"{seconds}.{fraction[:3] or '000'}Z"
 
 
 class _Customer(msgspec.Struct):

@@ -15,11 +15,10 @@ from starlette.convertors import PathConvertor, register_url_convertor
 
 from percorso.details import Moment
 from percorso.errors import InvalidRequest, NotFound, Problem
-from percorso.http.services import Reads, Use
+from percorso.http.services import Use
 from percorso.ingest.document import distinct
 from percorso.interaction import TOUCHPOINT_PATTERN, Channel, Direction, Function
-from percorso.queries import cursor, customers
-from percorso.queries.customers import Customer
+from percorso.queries import cursor
 from percorso.queries.interactions import Filters
 
 SLASH = "\ufdd0"
@@ -157,17 +156,11 @@ async def customer(
         ),
     ],
     use: Use,
-    session: Reads,
-) -> Customer:
-    """The customer that a path names."""
-    return await customers.by_identity(session, _identity(customer, use))
-
-
-def _identity(reference: str, use: Use) -> UUID:
-    """The identity that stands for a customer reference."""
-    if _ANY_UUID.fullmatch(reference):
-        return UUID(reference)
-    kind, colon, value = reference.partition(":")
+) -> UUID:
+    """The identity that stands for the customer whom a path names: every id a customer ever had is an identity's."""
+    if _ANY_UUID.fullmatch(customer):
+        return UUID(customer)
+    kind, colon, value = customer.partition(":")
     try:
         if colon:
             return use.identifiers.one(kind, value).id
@@ -178,4 +171,4 @@ def _identity(reference: str, use: Use) -> UUID:
     raise InvalidRequest("The customer is not named as it must be.", problems=problems)
 
 
-TheCustomer = Annotated[Customer, Depends(customer, scope="function")]
+TheCustomer = Annotated[UUID, Depends(customer)]

@@ -3,15 +3,14 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from asyncpg.pgproto.pgproto import UUID
-from sqlalchemy import text
 
 from percorso import ids
 from percorso.queries import cursor
 from percorso.queries.cursor import Page
-from percorso.queries.interactions import COLUMNS, Filters, Found, found
+from percorso.queries.interactions import COLUMNS, Filters, Found
 from percorso.storage.database import ReadSession
 
 _WINDOWS: Final = (timedelta(days=92), timedelta(days=366))
@@ -52,19 +51,19 @@ def _windows(filters: Filters) -> Iterator[tuple[UUID, UUID]]:
 async def _read(
     session: ReadSession, identities: Sequence[UUID], low: UUID, high: UUID, filters: Filters
 ) -> list[Found]:
-    conditions, parameters = filters.where()
+    arguments: list[Any] = [low, high, filters.limit]
     one = (
-        f"SELECT {COLUMNS} FROM interactions WHERE identity_id = {{}} AND id >= :low AND id < :high{conditions} "
-        f"ORDER BY id {filters.order} LIMIT :limit"
+        f"SELECT {COLUMNS} FROM interactions WHERE identity_id = {{}} AND id >= $1 AND id < $2"
+        f"{filters.where(arguments)} ORDER BY id {filters.order} LIMIT $3"
     )
+    this = f"${len(arguments) + 1}"
     if len(identities) == 1:
-        parameters["identity"] = identities[0]
-        sql = one.format(":identity")
+        arguments.append(identities[0])
+        sql = one.format(this)
     else:
-        parameters["identities"] = list(identities)
+        arguments.append(identities)
         sql = (
-            "SELECT i.* FROM unnest(CAST(:identities AS uuid[])) AS of(identity) "
-            f"CROSS JOIN LATERAL ({one.format('of.identity')}) AS i ORDER BY id {filters.order} LIMIT :limit"
+            f"SELECT i.* FROM unnest({this}::uuid[]) AS of(identity) "
+            f"CROSS JOIN LATERAL ({one.format('of.identity')}) AS i ORDER BY id {filters.order} LIMIT $3"
         )
-    result = await session.execute(text(sql), parameters | {"low": low, "high": high, "limit": filters.limit})
-    return [found(row) for row in result.mappings()]
+    return [Found(*row) for row in await session.fetch(sql, *arguments)]
