@@ -39,10 +39,9 @@ async def read_journey(
     """
     wanted = narrowed(filters, cursor, list_=f"journey-{filters.order}")
     async with reading(use.engine) as session:
-        this = await customers.by_identity(session, customer)
-        page = await journey.page(session, this.identity_ids, wanted)
-    items = [answers.interaction(found, this.customer_id, use.identifiers, details=details) for found in page.items]
-    return answers.page_response(request, items, page.next_cursor, customer_id=str(this.customer_id))
+        page = await journey.page(session, customer, wanted)
+    items = [answers.interaction(found, page.customer_id, use.identifiers, details=details) for found in page.items]
+    return answers.page_response(request, items, page.next_cursor, customer_id=str(page.customer_id))
 
 
 @router.get(
