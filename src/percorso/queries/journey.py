@@ -1,7 +1,7 @@
 """The journey: the interactions of every identity of a customer, merged in time order."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -40,7 +40,7 @@ async def page(session: ReadSession, identity: UUID, filters: Filters) -> Journe
     items: list[Found] = []
     rows: Sequence[Record] = ()
     for low, high in _windows(filters):
-        rows = await _read(session, identity, low, high, replace(filters, limit=wanted - len(items)))
+        rows = await _read(session, identity, low, high, filters, wanted - len(items))
         if not rows:
             raise UnknownCustomer("No identifier and no customer id matches.")
         items += [Found(*row[:-1]) for row in rows if row["id"] is not None]
@@ -67,9 +67,11 @@ def _windows(filters: Filters) -> Iterator[tuple[UUID, UUID]]:
     yield low, high
 
 
-async def _read(session: ReadSession, identity: UUID, low: UUID, high: UUID, filters: Filters) -> Sequence[Record]:
+async def _read(
+    session: ReadSession, identity: UUID, low: UUID, high: UUID, filters: Filters, limit: int
+) -> Sequence[Record]:
     """Rows of COLUMNS and `customer_id`; an identity that has none gives one row without an id, which comes last."""
-    arguments: list[Any] = [identity, low, high, filters.limit]
+    arguments: list[Any] = [identity, low, high, limit]
     return await session.fetch(
         "SELECT i.*, of.customer_id FROM identities one JOIN identities of ON of.customer_id = one.customer_id "
         f"LEFT JOIN LATERAL (SELECT {COLUMNS} FROM interactions WHERE identity_id = of.identity_id "
