@@ -14,7 +14,7 @@ from percorso.queries import cursor
 from percorso.queries.interactions import COLUMNS, Filters, Found
 from percorso.storage.database import ReadSession
 
-_WINDOWS: Final = (timedelta(days=92), timedelta(days=366))
+_NEAR: Final = timedelta(days=92)
 """To begin with many partitions costs more than to read a few: look near first."""
 
 
@@ -33,8 +33,8 @@ async def page(session: ReadSession, identity: UUID, filters: Filters) -> Journe
     Relies on the primary key and `identities_customer_id_idx` of identities, and on the primary key
     `(identity_id, id)` of interactions, one short range per identity.
 
-    Newest first, it looks in the latest quarter, then the rest of the year, then all that is older, until the page is
-    full; oldest first, there is no telling where to begin, and it looks everywhere at once.
+    Newest first, it looks in the latest quarter, and where that does not fill the page in all that is older; oldest
+    first, there is no telling where to begin, and it looks everywhere at once.
     """
     wanted = filters.limit + 1
     items: list[Found] = []
@@ -57,13 +57,10 @@ def _windows(filters: Filters) -> Iterator[tuple[UUID, UUID]]:
     low, high = filters.bounds()
     if filters.order == "desc":
         latest = ids.from_unix_ms(min(ids.occurred_ms(high.bytes), ids.unix_ms(datetime.now(UTC))))
-        for back in _WINDOWS:
-            middle = ids.first_id_at(latest - back)
-            if middle <= low:
-                break
-            if middle < high:
-                yield middle, high
-                high = middle
+        near = ids.first_id_at(latest - _NEAR)
+        if low < near < high:
+            yield near, high
+            high = near
     yield low, high
 
 
