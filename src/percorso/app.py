@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 from fastapi import Depends, FastAPI
+from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from percorso.http import batches, customers, health, interactions, keys, openapi, problems, rejected, touchpoints
@@ -46,6 +47,11 @@ class _Application(FastAPI):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request, or the lifespan."""
         await self.layers(scope, receive, send)
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """The framework's layers, but for its answer to what no one foresaw: `Observed` gives that, and counts it."""
+        stack = super().build_middleware_stack()
+        return stack.app if isinstance(stack, ServerErrorMiddleware) else stack
 
     @cached_property
     def layers(self) -> ASGIApp:

@@ -12,6 +12,7 @@ from percorso import ids
 from percorso.storage.database import ReadSession, reading
 
 _ROWS_AT_ONCE = 500
+_LONGEST_SECONDS = 30 * 86_400
 _BOUNDS = r"FROM \(''([0-9a-f-]{36})''\) TO \(''([0-9a-f-]{36})''\)"
 
 
@@ -27,7 +28,10 @@ class Part:
 @asynccontextmanager
 async def snapshot(engine: AsyncEngine) -> AsyncIterator[ReadSession]:
     """A read session whose every statement sees the same, and may take as long as it must."""
-    async with reading(engine) as session, session.transaction(isolation="repeatable_read", readonly=True):
+    async with (
+        reading(engine, seconds=_LONGEST_SECONDS) as session,
+        session.transaction(isolation="repeatable_read", readonly=True),
+    ):
         await session.execute(
             "SET LOCAL statement_timeout = 0;"
             "SET LOCAL idle_in_transaction_session_timeout = 0;"

@@ -22,6 +22,9 @@ ReadSession = NewType("ReadSession", "asyncpg.Connection[asyncpg.Record]")
 WriteSession = NewType("WriteSession", "asyncpg.Connection[asyncpg.Record]")
 """For `storage/`: one transaction. Both are asyncpg's own connection: only that can COPY, and nothing reads faster."""
 
+_LONGEST = "percorso_longest_session"
+"""The engine's option that says after how many seconds a session of its pool is cut."""
+
 OLDEST_SERVER = 150_000
 """`server_version_num` of PostgreSQL 15, the oldest that is tested."""
 
@@ -64,6 +67,8 @@ def create_engine(url: str, settings: Settings) -> AsyncEngine:
         max_overflow=0,
         pool_timeout=settings.connect_timeout_seconds,
         pool_pre_ping=False,
+        # The server ends a statement first, where it can be heard.
+        execution_options={_LONGEST: settings.statement_timeout_seconds + settings.connect_timeout_seconds},
     )
     event.listen(engine.sync_engine, "checkout", _still_open)
     return engine
@@ -105,7 +110,7 @@ async def _open(
 
 
 @contextmanager
-def limited(session: WriteSession, seconds: float) -> Iterator[None]:
+def limited(session: "asyncpg.Connection[asyncpg.Record]", seconds: float) -> Iterator[None]:
     """Cut the connection where what is done in this block takes longer, so that it fails with one of `AWAY`.
 
     A timeout that cancels is not enough: on a connection that answers no more, the rollback would wait for ever.
@@ -149,25 +154,30 @@ def is_away(error: BaseException) -> bool:
 
 
 @asynccontextmanager
-async def reading(engine: AsyncEngine) -> AsyncIterator[ReadSession]:
-    """A read session; each of its statements sees what is committed when it begins."""
-    async with _lent(engine) as connection:
+async def reading(engine: AsyncEngine, *, seconds: float | None = None) -> AsyncIterator[ReadSession]:
+    """A read session; each of its statements sees what is committed when it begins.
+
+    It is cut after `seconds`, or what the engine allows: else one whose way to the database is lost, without a word,
+    would be waited for as long as the kernel does, and be lacking in the pool.
+    """
+    async with _lent(engine, seconds) as connection:
         yield ReadSession(connection)
 
 
 @asynccontextmanager
 async def writing(engine: AsyncEngine) -> AsyncIterator[WriteSession]:
-    """A write session: committed at the end of the block, rolled back where the block raises."""
-    async with _lent(engine) as connection, connection.transaction():
+    """A write session: committed at the end of the block, rolled back where the block raises; cut as a read session."""
+    async with _lent(engine, None) as connection, connection.transaction():
         yield WriteSession(connection)
 
 
 @asynccontextmanager
-async def _lent(engine: AsyncEngine) -> "AsyncIterator[asyncpg.Connection[asyncpg.Record]]":
+async def _lent(engine: AsyncEngine, seconds: float | None) -> "AsyncIterator[asyncpg.Connection[asyncpg.Record]]":
     """A connection of the pool, which goes back at the end of the block."""
     lent = await engine.raw_connection()
     try:
         assert lent.driver_connection is not None  # noqa: S101 - the pool hands out open connections only
-        yield lent.driver_connection
+        with limited(lent.driver_connection, seconds or engine.get_execution_options()[_LONGEST]):
+            yield lent.driver_connection
     finally:
         await greenlet_spawn(lent.close)

@@ -6,7 +6,7 @@ to the connection (`pg_temp`), so they are always those of the release that call
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from asyncpg.pgproto.pgproto import UUID
@@ -185,6 +185,8 @@ async def define(session: WriteSession) -> None:
     """Define the functions for this connection. The user may make temporary objects, as Postgres lets any user."""
     for function in (_PLACE, _LINK, _MEET, _STORE):
         await session.execute(function)
+    # So that the driver has asked for every type before the first group comes.
+    await store(session, (), met=(), links=(), touchpoint_ids={}, generation=0, at=datetime.now(UTC))
 
 
 async def store(
