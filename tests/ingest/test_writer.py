@@ -265,6 +265,42 @@ async def test_a_stop_while_the_database_is_away_ends_and_answers_everybody(data
         assert await _outcomes(tasks) == {"Unavailable": 3}
 
 
+async def test_a_stop_does_not_wait_for_a_database_that_hangs_once_no_one_else_does(
+    database_url: str, make: Make
+) -> None:
+    async with processes(database_url, 1, commit_timeout_seconds=60) as [this], stopped(database_url):
+        gone = [asyncio.create_task(statuses(this, make())) for _ in range(3)]
+        await until(lambda: queued() == 3)
+        for task in gone:
+            task.cancel()
+        await asyncio.wait(gone)
+        await asyncio.wait_for(this.writer.stop(), 10)
+
+
+async def test_a_database_whose_writes_fail_is_not_taken_for_back_because_it_answers(
+    database_url: str, database: Database, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("percorso.ingest.writer._PAUSES", (0.0, 0.02))
+    monkeypatch.setattr("percorso.ingest.writer._PROBE_SECONDS", 0.02)
+    await database.execute(
+        "CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'no room' USING ERRCODE = 'disk_full'; END $$;"
+        "CREATE TRIGGER no_room BEFORE INSERT ON interaction_keys FOR EACH ROW EXECUTE FUNCTION no_room();"
+        "CREATE TRIGGER no_room BEFORE UPDATE ON deployment FOR EACH ROW EXECUTE FUNCTION no_room()"
+    )
+    async with processes(database_url, 1) as [this]:
+        with pytest.raises(Unavailable):
+            await take(this, make())
+        failures = retries()
+        for _ in range(5):
+            await asyncio.sleep(0.05)
+            assert not healthy(this)
+        assert retries() == failures
+        await database.execute("DROP FUNCTION no_room CASCADE")
+        await until(lambda: healthy(this))
+        assert await statuses(this, make()) == ["stored"]
+
+
 async def test_a_full_queue_refuses_and_whoever_waits_for_room_gets_it(
     database_url: str, database: Database, make: Make
 ) -> None:

@@ -29,6 +29,8 @@ from percorso.storage.database import reading, url_of, writing
 
 _KEEP_ALIVE_SECONDS = 75
 """Longer than the usual 60 s of proxies and client pools, so that it is they who let go of a connection."""
+_WRITER_STOPS_IN_SECONDS = 3
+"""What a stop may take beside the requests, where the database does not answer."""
 _FIRST_KEY = "first-key"
 
 
@@ -65,7 +67,7 @@ def serve(
             access_log=False,
             server_header=False,
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=settings.drain_seconds,
+            timeout_graceful_shutdown=max(settings.drain_seconds - _WRITER_STOPS_IN_SECONDS, 1),
         )
         _serve(config, lambda port: _greet(settings, port, key))
 

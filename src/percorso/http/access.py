@@ -1,5 +1,6 @@
 """Who may call what: keys with scopes."""
 
+import asyncio
 from time import monotonic
 from typing import Annotated, Literal, get_args
 
@@ -21,30 +22,54 @@ _MOST_REMEMBERED = 10_000
 
 
 class Keys:
-    """The keys lately used, so that a request need not ask the database; forgotten after `seconds`."""
+    """The keys lately used, so that a request need not ask the database; forgotten `seconds` after it was asked.
+
+    The database is asked once for all requests that wait for the same answer, and anew before the last one is too old:
+    else every request of a busy service would ask at the same moment.
+    """
 
     def __init__(self, engine: AsyncEngine, seconds: float) -> None:
         self._engine = engine
         self._seconds = seconds
         self._remembered: dict[bytes, tuple[float, ApiKey | None]] = {}
+        self._asking: dict[bytes, asyncio.Task[ApiKey | None]] = {}
 
     async def valid(self, key: str) -> ApiKey | None:
         """The key, where it is valid or was so `seconds` ago."""
         key_hash = hash_key(key)
-        now = monotonic()
-        until, known = self._remembered.get(key_hash, (0.0, None))
-        if until > now:
+        left, known = self._remembered.get(key_hash, (0.0, None))
+        left -= monotonic()
+        if left > self._seconds / 2:
             return known
-        async with reading(self._engine) as session:
-            known = await api_keys.valid(session, key_hash)
-        if len(self._remembered) >= _MOST_REMEMBERED:
-            self._remembered.clear()
-        self._remembered[key_hash] = (now + self._seconds, known)
-        return known
+        asking = self._asking.get(key_hash) or self._ask(key_hash)
+        return known if left > 0 else await asyncio.shield(asking)
 
     def forget(self) -> None:
         """Ask the database anew for every key, after a change in this process."""
         self._remembered.clear()
+        self._asking.clear()
+
+    def _ask(self, key_hash: bytes) -> "asyncio.Task[ApiKey | None]":
+        asking = self._asking[key_hash] = asyncio.create_task(self._asked(key_hash))
+        asking.add_done_callback(lambda done: self._answered(key_hash, done))
+        return asking
+
+    async def _asked(self, key_hash: bytes) -> ApiKey | None:
+        until = monotonic() + self._seconds
+        async with reading(self._engine) as session:
+            known = await api_keys.valid(session, key_hash)
+        if self._asking.get(key_hash) is asyncio.current_task():
+            if len(self._remembered) >= _MOST_REMEMBERED:
+                self._remembered.clear()
+            self._remembered[key_hash] = until, known
+        return known
+
+    def _answered(self, key_hash: bytes, asking: "asyncio.Task[ApiKey | None]") -> None:
+        if self._asking.get(key_hash) is asking:
+            del self._asking[key_hash]
+        if not asking.cancelled():
+            # Where it failed, whoever waits is told; where no one does, the next request asks again.
+            asking.exception()
 
 
 class May(SecurityBase):

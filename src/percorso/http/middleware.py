@@ -26,13 +26,15 @@ _UNANSWERED: Final = 499
 _ENCODED_SLASH: Final = re.compile("%2f", re.IGNORECASE)
 _QUIET: Final = frozenset({"/health/live", "/health/ready", "/metrics"})
 _TELL_EVERY_SECONDS: Final = 5
+_ID: Final = "{request_id}"
 
 
 class Bounded:
     """Works on at most so many requests at once, and answers those beyond with 503 as cheaply as it can.
 
-    Without a bound, what waits its turn grows until every answer comes too late to be of use. Whether the service is
-    well can be asked at any time.
+    Without a bound, what waits its turn grows until every answer comes too late to be of use. A request whose body is
+    still on its way is not worked on: slow callers take no one's place. Whether the service is well can be asked at any
+    time.
     """
 
     def __init__(self, app: ASGIApp, *, most: int) -> None:
@@ -41,6 +43,10 @@ class Bounded:
         self._busy = 0
         self._refused = 0
         self._told = 0.0
+        refusal = Unavailable("More requests arrive than can be worked on.", retry_after=1)
+        answer = problems.response(refusal, Request({"type": "http", "percorso.request_id": _ID}))
+        self._body = bytes(answer.body)
+        self._headers = [header for header in answer.raw_headers if header[0] != b"content-length"]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -49,15 +55,27 @@ class Bounded:
             return
         if self._busy >= self._most and scope["path"] not in _QUIET:
             self._tell()
-            scope["percorso.request_id"] = _request_id(scope)
-            refusal = Unavailable("More requests arrive than can be worked on.", retry_after=1)
-            await problems.response(refusal, Request(scope))(scope, receive, send)
+            await self._refuse(_request_id(scope).encode(), send)
             return
+
+        async def received() -> Message:
+            self._busy -= 1
+            try:
+                return await receive()
+            finally:
+                self._busy += 1
+
         self._busy += 1
         try:
-            await self._app(scope, receive, send)
+            await self._app(scope, received, send)
         finally:
             self._busy -= 1
+
+    async def _refuse(self, request_id: bytes, send: Send) -> None:
+        body = self._body.replace(_ID.encode(), request_id)
+        own = [(b"content-length", b"%d" % len(body)), (b"x-request-id", request_id)]
+        await send({"type": "http.response.start", "status": 503, "headers": self._headers + own})
+        await send({"type": "http.response.body", "body": body})
 
     def _tell(self) -> None:
         """Count a refusal, and log now and then that there are any: a line for each would cost more than the answer."""

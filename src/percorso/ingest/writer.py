@@ -36,6 +36,9 @@ _PAUSES: Final = (0.0, 0.1, 0.3, 1.0, 2.0)
 """Seconds before each further try at a group; after the last it is answered with 503."""
 _PROBE_SECONDS: Final = 1.0
 """How often an unreachable database is asked for."""
+_CLOSE_SECONDS: Final = 0.5
+_STOP_SECONDS: Final = 1.0
+"""How often a stop looks whether anyone still waits for what is with the writer."""
 
 
 @dataclass(slots=True, eq=False)
@@ -51,6 +54,7 @@ class _Lane:
     """A connection and the group that is with it."""
 
     session: WriteSession | None = None
+    taken: Sequence[_Waiting] = ()
     busy_since: float | None = None
     task: asyncio.Task[None] | None = None
 
@@ -85,14 +89,33 @@ class Writer:
             lane.task = asyncio.create_task(self._run(lane), name="percorso-writer")
 
     async def stop(self) -> None:
-        """Take nothing more, commit what was taken, and end."""
+        """Take nothing more, commit what was taken, and end; what no one waits for any more may be left.
+
+        A service stops its writer when its requests are answered, or were told that it is stopping. What is then still
+        with a database that does not answer was acknowledged to nobody.
+        """
         self._closing.set()
         _wake(self._idle)
         _wake(self._crowded)
+        tasks = [lane.task for lane in self._lanes if lane.task is not None]
         try:
-            await asyncio.gather(*(lane.task for lane in self._lanes if lane.task is not None))
+            while tasks and not all(task.done() for task in tasks):
+                await asyncio.wait(tasks, timeout=_STOP_SECONDS)
+                if self._abandoned():
+                    for lane in self._lanes:
+                        if lane.session is not None:
+                            # A task that is cancelled waits for its rollback, which may be answered as little.
+                            lane.session.terminate()
+                    for task in tasks:
+                        task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
         finally:
             await self._disconnect_all()
+
+    def _abandoned(self) -> bool:
+        """Whether no one waits for what is with the writer."""
+        taken = (waiting for lane in self._lanes for waiting in lane.taken)
+        return all(waiting.verdicts.done() for waiting in (*taken, *self._queue))
 
     @property
     def healthy(self) -> bool:
@@ -151,10 +174,11 @@ class Writer:
                 if self._closing.is_set():
                     return
                 await _woken(self._idle)
-            taken = self._take()
-            await self._answer(lane, taken)
-            for waiting in taken:
+            lane.taken = self._take()
+            await self._answer(lane, lane.taken)
+            for waiting in lane.taken:
                 self._count(waiting, -1)
+            lane.taken = ()
             if self._has_room():
                 _wake(self._crowded)
             if not self._reachable:
@@ -241,7 +265,7 @@ class Writer:
         session, lane.session = lane.session, None
         if session is not None:
             with contextlib.suppress(Exception):
-                await session.close(timeout=1)
+                await session.close(timeout=_CLOSE_SECONDS)
 
     async def _disconnect_all(self) -> None:
         for lane in self._lanes:
@@ -262,9 +286,11 @@ class Writer:
         """Ask for the database until it takes writes again, or the service stops."""
         while not self._closing.is_set():
             try:
-                if lane.session is None:
-                    await self._open(lane)
+                session = lane.session or await self._open(lane)
+                with limited(session, self._settings.connect_timeout_seconds):
+                    await deployment.prove(session)
             except Exception as error:  # noqa: BLE001 - whatever it is, it may pass, and the writer must live to see it
+                await self._disconnect(lane)
                 _log.warning("the database cannot be reached", error=type(error).__name__)
             else:
                 self._reachable = True
