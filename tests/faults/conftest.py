@@ -5,31 +5,16 @@ import shutil
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from faults.clusters import Cluster, place_of
+from faults.forms import Form
 from faults.report import Row, Trial, table
 from faults.servers import run
 
 ROWS = pytest.StashKey[list[Row]]()
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """How long a run may take: the short form makes every kind of fault, the full one makes it many times."""
-
-    short: bool
-
-    def rounds(self, *, short: int, full: int) -> int:
-        """So many rounds."""
-        return short if self.short else full
-
-    def seconds(self, *, short: float, full: float) -> float:
-        """So long."""
-        return short if self.short else full
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
