@@ -111,7 +111,7 @@ class Service:
         if self.count == 1:
             return [self.pid]
         listed = subprocess.run(
-            ["ps", "-A", "-o", "pid=,ppid=,stat=,args="], capture_output=True, check=True, text=True
+            ["ps", "-A", "-ww", "-o", "pid=,ppid=,stat=,args="], capture_output=True, check=True, text=True
         )
         found = [line.split(None, 3) for line in listed.stdout.splitlines()]
         return [
