@@ -90,6 +90,21 @@ class Cluster:
         command = ("cp", "-a", str(template.place.data), str(self.place.data))
         await asyncio.to_thread(subprocess.run, command, check=True)
 
+    async def follow(self, primary: "Cluster") -> None:
+        """Take the files of a server that runs, and become its standby."""
+        conninfo = f"host=127.0.0.1 port={primary.port} user=postgres"
+        options = (
+            "-D",
+            str(self.place.data),
+            "-d",
+            conninfo,
+            "--write-recovery-conf",
+            "--checkpoint=fast",
+            "--no-sync",
+        )
+        await asyncio.to_thread(self.run, "pg_basebackup", *options)
+        await self.start()
+
     async def start(self, **settings: str) -> None:
         """Start it, with these settings beside its own, and wait until it answers.
 

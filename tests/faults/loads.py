@@ -45,7 +45,7 @@ class Load:
         self._most = most
         self._moments = array("d")
         self._again: deque[int] = deque()
-        self._flying = 0
+        self._flying: list[Sequence[int]] = []
         self._fresh = True
         self._ending = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -81,11 +81,21 @@ class Load:
     @property
     def flying(self) -> int:
         """How many requests are under way."""
-        return self._flying
+        return len(self._flying)
+
+    @property
+    def flying_events(self) -> int:
+        """How many events they carry."""
+        return sum(map(len, self._flying))
+
+    @property
+    def last_acknowledged(self) -> float:
+        """When the last acknowledgement came, by the monotonic clock; 0 before the first."""
+        return self._moments[-1] if self._moments else 0
 
     async def acknowledged_after(self, moment: float, seconds: float = 60) -> float:
         """Wait for the first acknowledgement after this moment of the monotonic clock; how much later it came."""
-        await until(lambda: len(self._moments) > 0 and self._moments[-1] > moment, seconds)
+        await until(lambda: self.last_acknowledged > moment, seconds)
         return self._moments[bisect_left(self._moments, moment)] - moment
 
     async def acknowledged_more(self, count: int, seconds: float = 60) -> None:
@@ -104,11 +114,11 @@ class Load:
                 kind = random.choice(list(_SIZES))
                 numbers = self._taken(kind)
                 if numbers:
-                    self._flying += 1
+                    self._flying.append(numbers)
                     try:
                         missing = await self._send(connection, kind, numbers)
                     finally:
-                        self._flying -= 1
+                        self._flying.remove(numbers)
                     if self._retry:
                         self._again.extend(missing)
                     if missing:

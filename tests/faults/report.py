@@ -51,12 +51,12 @@ def table(rows: Iterable[Row]) -> str:
 
 
 class Trial:
-    """One scenario's run: its ledger, its recoveries, and its row of the report."""
+    """One scenario's run: its ledger, where it is stored in the end, and its row of the report."""
 
     def __init__(self, cluster: Cluster) -> None:
         self.ledger = Ledger()
         self.row = Row("")
-        self._cluster = cluster
+        self.cluster = cluster
 
     async def recovered(self, load: Load, watch: Watch | None, since: float, seconds: float = 60) -> None:
         """A round is over: wait until writes are acknowledged again, and the service is ready."""
@@ -73,5 +73,5 @@ class Trial:
 
     async def account(self) -> None:
         """Hold every id against the tables: nothing lost, nothing doubled, nothing that was never sent."""
-        self.row.account = await self.ledger.reconcile(self._cluster.url)
+        self.row.account = await self.ledger.reconcile(self.cluster.url)
         assert self.row.account.good, self.row.account
