@@ -53,7 +53,8 @@ class Ledger:
 
     def __init__(self, source: str = "faults") -> None:
         self.source = source
-        self._events = Events(source, datetime.now(UTC))
+        self.now = datetime.now(UTC)
+        self._events = Events(source, self.now)
         self._said: list[Counter[str] | None] = []
 
     def new(self, count: int) -> list[int]:
