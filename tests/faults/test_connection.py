@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from statistics import median
 from time import monotonic
@@ -50,8 +51,10 @@ async def test_the_connection_to_postgres_fails(
         async with Reads(service.port, trial.ledger) as reads, Watch(service.port) as watch:
             for number in range(form.rounds(short=1, full=10) * len(POINTS)):
                 await asyncio.sleep(random.uniform(0, 0.5))
-                action = actions[number // len(POINTS) % len(actions)] if len(actions) > 1 else actions[0]
-                proxy.arm(Fault(action, POINTS[number % len(POINTS)], random.randrange(_WITHIN_BYTES)))
+                point = POINTS[number % len(POINTS)]
+                # Each round of the points begins with another action, so that all pairs come up.
+                action = actions[(number + number // len(POINTS)) % len(actions)]
+                proxy.arm(Fault(action, point, random.randrange(_WITHIN_BYTES)))
                 async with asyncio.timeout(30):
                     await proxy.struck.wait()
                 # Mostly shorter than the tries of a commit last, sometimes longer, so that it is given up.
@@ -63,5 +66,6 @@ async def test_the_connection_to_postgres_fails(
         await trial.settle(load)
     trial.row.remark = f"reads again after {median(reads_again):.2f} s, at most {max(reads_again):.2f}"
     assert {point for _, point in proxy.strikes} == set(POINTS)
+    assert form.short or set(proxy.strikes) == set(product(actions, POINTS))
     assert reads.unexpected == []
     assert set(watch.live) == {200}
