@@ -146,10 +146,9 @@ class Cluster:
         return True
 
     @property
-    def pid(self) -> int:
-        """The postmaster."""
-        assert self._process is not None
-        return self._process.pid
+    def running(self) -> bool:
+        """Whether the postmaster lives."""
+        return self._process is not None and self._process.poll() is None
 
     async def end(self, how: signal.Signals) -> None:
         """End the postmaster: SIGINT stops it in order, SIGQUIT at once, as a crash does; SIGKILL it cannot see."""
@@ -159,7 +158,7 @@ class Cluster:
 
     async def close(self) -> None:
         """End it, if it runs, and remove its files."""
-        if self._process is not None and self._process.poll() is None:
+        if self.running:
             await self.end(signal.SIGQUIT)
         await asyncio.to_thread(shutil.rmtree, self.place.home, ignore_errors=True)
 

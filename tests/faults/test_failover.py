@@ -57,15 +57,17 @@ async def _fail_over(home: Path, cluster: Cluster, trial: Trial, *, rounds: int,
             await load.acknowledged_more(random.randint(20, 100))
             if lonely:
                 await standby.end(signal.SIGKILL)
-                # Long enough for every try of a commit to run into its timeout, and for the next group's.
-                await load.refused_more(24)
-                await asyncio.sleep(random.uniform(2, 4))
+                await until(lambda: primary.value("SELECT NOT EXISTS (SELECT FROM pg_stat_replication)"))
+                gone = monotonic()
+                await load.refused_more(12)
+                await asyncio.sleep(random.uniform(1, 4))
+                assert load.last_acknowledged < gone + 1
             await primary.end(signal.SIGKILL)
             lost = monotonic()
             if lonely:
                 await standby.start()
             proxy.retarget(standby.url)
-            await load.refused_more(24)
+            await load.refused_more(12)
             await watch.unready_after(lost)
             await standby.execute("SELECT pg_promote()")
             await trial.recovered(load, watch, monotonic())

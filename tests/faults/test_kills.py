@@ -94,7 +94,7 @@ async def test_the_database_is_killed(home: Path, cluster: Cluster, form: Form, 
             ended = monotonic()
             # Sometimes it is back before the service gives up a group, sometimes not.
             if number % 3 == 0:
-                await load.refused_more(24)
+                await load.refused_more(12)
                 await watch.unready_after(ended)
             else:
                 await asyncio.sleep(random.uniform(0, 1))

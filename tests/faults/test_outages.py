@@ -46,7 +46,7 @@ async def _no_connections_left(cluster: Cluster) -> AsyncIterator[None]:
         try:
 
             async def has_none() -> bool:
-                return await admin.fetchval(_END_THE_SERVICES) == 0
+                return not await admin.fetchval(_END_THE_SERVICES)
 
             await until(has_none, 60)
         finally:
@@ -93,7 +93,7 @@ async def test_postgres_refuses_the_service(
             await load.acknowledged_more(random.randint(1, 50))
             async with outage(cluster):
                 begun = monotonic()
-                await load.refused_more(24)
+                await load.refused_more(12)
                 await watch.unready_after(begun)
                 refused_since = monotonic()
                 await asyncio.sleep(random.uniform(0, form.seconds(short=1, full=4)))
@@ -127,7 +127,7 @@ async def test_a_partition_is_locked(
                     await asyncio.sleep(random.uniform(0, _COMMIT_SECONDS))
                 else:
                     begun = monotonic()
-                    await load.refused_more(24)
+                    await load.refused_more(12)
                     await watch.unready_after(begun)
             await trial.recovered(load, watch, monotonic())
         await trial.settle(load)
@@ -167,7 +167,7 @@ async def test_a_statement_is_slow(home: Path, cluster: Cluster, form: Form, tri
             await load.acknowledged_after(monotonic() + 0.5)
             await _slow_down(cluster, table, 1.5)
             begun = monotonic()
-            await load.refused_more(24)
+            await load.refused_more(12)
             await watch.unready_after(begun)
             await _slow_down(cluster, table, 0)
             await trial.recovered(load, watch, monotonic())
