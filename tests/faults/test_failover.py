@@ -5,6 +5,7 @@ import random
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from time import monotonic
 
@@ -57,7 +58,7 @@ async def _fail_over(home: Path, cluster: Cluster, trial: Trial, *, rounds: int,
             await load.acknowledged_more(random.randint(20, 100))
             if lonely:
                 await standby.end(signal.SIGKILL)
-                await until(lambda: primary.value("SELECT NOT EXISTS (SELECT FROM pg_stat_replication)"))
+                await until(partial(primary.value, "SELECT NOT EXISTS (SELECT FROM pg_stat_replication)"))
                 gone = monotonic()
                 await load.refused_more(12)
                 await asyncio.sleep(random.uniform(1, 4))
