@@ -183,11 +183,16 @@ class Way:
 
     async def _forth(self, reader: asyncio.StreamReader, upstream: asyncio.StreamWriter) -> Cut | None:
         """Pass on what the client says, until it says no more or is cut; how it was cut."""
-        stores = False
+        begun = stores = False
         while data := await reader.read(65536):
             await self.loud.wait()
-            stores = (stores or b'COPY "interactions"' in data) and not data.startswith(_BEGIN)
-            if self.cut is not None and stores and data.startswith(_COMMIT):
+            if data.startswith(_BEGIN):
+                begun, stores = True, False
+            stores = stores or _DOCUMENT in data
+            # A statement outside of a transaction is its own commit.
+            commits = data.startswith(_COMMIT) if begun else _DOCUMENT in data
+            begun = begun and not data.startswith(_COMMIT)
+            if self.cut is not None and stores and commits:
                 cut, self.cut = self.cut, None
                 self.cuts += 1
                 if cut != "before":
@@ -208,5 +213,6 @@ class Way:
 
 
 _BEGIN = b"Q\0\0\0\x0bBEGIN;"
+_DOCUMENT = b'"channel": '
 _COMMIT = b"Q\0\0\0\x0cCOMMIT;"
 _TERMINATE = b"X\0\0\0\x04"

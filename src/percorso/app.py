@@ -6,11 +6,13 @@ from importlib.metadata import version
 
 import structlog
 from fastapi import Depends, FastAPI
+from starlette.types import ASGIApp
 
 from percorso.http import batches, customers, health, interactions, keys, openapi, problems, rejected, touchpoints
 from percorso.http.access import SCOPES, Keys
-from percorso.http.middleware import EncodedSlashes, Observed
+from percorso.http.middleware import Bounded, EncodedSlashes, Observed
 from percorso.http.parameters import only_known
+from percorso.http.routing import Direct
 from percorso.http.services import Services
 from percorso.ingest.identity import Identifiers
 from percorso.ingest.pipeline import Pipeline
@@ -32,6 +34,17 @@ Errors are `application/problem+json`: a 4xx says what to mend, a 5xx is safe to
 """
 
 
+class _Application(FastAPI):
+    """FastAPI, with percorso's own layers around the framework's, and a short way past those for the hot path."""
+
+    most_requests: int
+
+    def build_middleware_stack(self) -> ASGIApp:
+        framework = super().build_middleware_stack()
+        direct = Direct(framework, self.routes, of=self)
+        return Bounded(Observed(EncodedSlashes(direct)), most=self.most_requests)
+
+
 def create_app(settings: Settings | None = None, *, writer_class: type[Writer] = Writer) -> FastAPI:
     """Make the application. It needs `database_url`, and a schema of this release's version (StartupError).
 
@@ -45,7 +58,7 @@ def create_app(settings: Settings | None = None, *, writer_class: type[Writer] =
             app.state.services = services
             yield
 
-    app = FastAPI(
+    app = _Application(
         title="percorso",
         version=version("percorso"),
         summary="Interactions in, journeys out.",
@@ -60,8 +73,7 @@ def create_app(settings: Settings | None = None, *, writer_class: type[Writer] =
     for room in (interactions, batches, customers, touchpoints, rejected, keys, health):
         app.include_router(room.router)
     problems.install(app)
-    app.add_middleware(EncodedSlashes)
-    app.add_middleware(Observed)
+    app.most_requests = settings.max_concurrent_requests
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
     return app
 

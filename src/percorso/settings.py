@@ -53,11 +53,28 @@ class Settings(BaseSettings):
     max_future_seconds: PositiveInt = Field(24 * 3600, description="An interaction further in the future is rejected.")
     commit_rows: PositiveInt = Field(2_000, description="Most interactions in one group commit.")
     commit_bytes: Bytes = Field(8 * 1024 * 1024, description="Most bytes of interactions in one group commit.")
+    commit_connections: PositiveInt = Field(
+        2, description="Database connections a process writes on: while one waits for a commit, the other goes on."
+    )
+    statement_rows: int = Field(
+        200,
+        ge=0,
+        description="Most interactions stored by one statement, the quickest way for few; more are copied. "
+        "0 always copies, for a distributed Postgres that cannot run such a statement.",
+    )
     queue_rows: PositiveInt = Field(
         20_000, description="Interactions that may wait for the writer; more are answered 503."
     )
     queue_bytes: Bytes = Field(
         64 * 1024 * 1024, description="Bytes that may wait for the writer; more are answered 503."
+    )
+    max_concurrent_requests: PositiveInt = Field(
+        1_000, description="Requests a process works on at once; more are answered 503 at once."
+    )
+    receive_timeout_seconds: PositiveInt = Field(
+        30,
+        description="How long a process waits for a request that arrives slower than 1 KiB a second; then it is "
+        "given up, with 408 where its headers are complete.",
     )
     seen_identities: PositiveInt = Field(
         200_000, description="Identifiers a process remembers as stored, to skip writing them."

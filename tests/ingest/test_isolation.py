@@ -119,13 +119,15 @@ class _Keeper(Writer):
 
 
 @pytest.fixture
-async def other_url(server_url: str, template: str) -> AsyncIterator[str]:
-    """Another database."""
-    name = f"{template}_other"
+async def other_urls(server_url: str, template: str) -> AsyncIterator[list[str]]:
+    """Two more databases."""
+    names = [f"{template}_{number}" for number in range(2)]
     connection = await asyncpg.connect(server_url)
-    await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-    yield database_of(server_url, name)
-    await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    for name in names:
+        await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield [database_of(server_url, name) for name in names]
+    for name in names:
+        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
     await connection.close()
 
 
@@ -157,8 +159,8 @@ _example = count_from(1)
 
 @settings(max_examples=15)
 @given(batches=st.lists(st.lists(_ITEM, max_size=8), min_size=1, max_size=4))
-async def test_the_quick_and_the_careful_way_store_the_same(
-    services: Services, other_url: str, database_url: str, batches: list[list[dict[str, Any]]]
+async def test_one_statement_copying_and_the_careful_way_store_the_same(
+    services: Services, other_urls: list[str], database_url: str, batches: list[list[dict[str, Any]]]
 ) -> None:
     async def never() -> WriteSession:
         raise AssertionError
@@ -166,20 +168,21 @@ async def test_the_quick_and_the_careful_way_store_the_same(
     keeper = _Keeper(never, services.settings, generation=1)
     pipeline = Pipeline(services.settings, services.deployment, services.identifiers, keeper)
     targets = []
-    for url, careful in ((database_url, 0), (other_url, 10**9)):
+    ways = ((200, 0), (0, 0), (0, 10**9))
+    for url, (statement_rows, careful) in zip((database_url, *other_urls), ways, strict=True):
         session = WriteSession(await connect(url, settings_for(url), name="test"))
         known = Known(1000)
         known.careful = careful
-        targets.append(group.Target(session, known, 1, 10))
+        targets.append(group.Target(session, known, 1, 10, statement_rows))
     source = {"source": f"s{next(_example)}", "channel": "web"}
     try:
         for batch in batches:
             await pipeline.take([json.dumps(item | source).encode() for item in batch])
-            one, other = [await group.write(target, keeper.kept, (), again=False) for target in targets]
-            assert one == other
+            one, *others = [await group.write(target, keeper.kept, (), again=False) for target in targets]
+            assert others == [one, one]
         for contents in _CONTENTS:
-            quick, careful_ = [[tuple(r) for r in await target.session.fetch(contents)] for target in targets]
-            assert quick == careful_
+            stored, *others_ = [[tuple(r) for r in await target.session.fetch(contents)] for target in targets]
+            assert others_ == [stored, stored]
     finally:
         for target in targets:
             await target.session.close()

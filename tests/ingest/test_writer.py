@@ -49,21 +49,24 @@ async def _outcomes(tasks: Sequence["asyncio.Task[list[str]]"]) -> Counter[str]:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("statement_rows", [0, 200])
 async def test_a_connection_that_is_lost_at_a_commit_loses_nothing_and_doubles_nothing(
-    database_url: str, database: Database, make: Make
+    database_url: str, database: Database, make: Make, statement_rows: int
 ) -> None:
     cuts: tuple[Cut, ...] = ("before", "during", "after")
     sent: list[str] = []
-    async with Way(database_url) as way, processes(way.url, 1) as [this]:
-        for careful in (False, True):
+    async with Way(database_url) as way, processes(way.url, 1, statement_rows=statement_rows) as [this]:
+        for careful, alone in ((False, False), (True, False), (False, True)):
             for cut in cuts:
-                items = [make(customer={"email": f"{cut}@example.com", "phone": "+39066982"}) for _ in range(5)]
-                known = [make(id=sent[0], text="other")] if careful and sent else []
+                phone = {} if alone else {"phone": f"+39066982{len(sent):03}"}
+                items = [make(customer={"email": f"{cut}@example.com"} | phone) for _ in range(5)]
+                known = [make(id=sent[0], text="other")] if careful else []
+                broken = [] if alone else [{"broken": cut}]
                 way.cut = cut
-                told = await statuses(this, *items, *known, {"broken": cut})
-                assert told == ["stored"] * 5 + ["conflict"] * len(known) + ["rejected"]
+                told = await statuses(this, *items, *known, *broken)
+                assert told == ["stored"] * 5 + ["conflict"] * len(known) + ["rejected"] * len(broken)
                 sent += (item["id"] for item in items)
-        assert way.cuts == 6
+        assert way.cuts == 9
     assert await sender_ids(database) == sorted(sent)
     assert await count(database, "interaction_keys") == len(sent)
     assert await count(database, "rejected_interactions") == 6
@@ -303,7 +306,7 @@ async def test_a_client_that_hangs_up_takes_nobody_with_it(
 
 
 async def test_groups_keep_to_the_limits_of_a_commit(database_url: str, database: Database, make: Make) -> None:
-    async with processes(database_url, 1, commit_rows=10) as [this]:
+    async with processes(database_url, 1, commit_rows=10, commit_connections=1) as [this]:
         async with occupied(this, database, database_url, make()):
             tasks = [asyncio.create_task(statuses(this, make(), make(), make())) for _ in range(7)]
             tasks.append(asyncio.create_task(statuses(this, *(make() for _ in range(25)))))
@@ -329,7 +332,7 @@ async def test_a_transaction_of_another_kind_of_database_is_read_committed(
 
 async def test_the_server_ends_what_a_writer_leaves_open(database_url: str) -> None:
     async with processes(database_url, 1, commit_timeout_seconds=3) as [this]:
-        session = cast("Any", this.writer)._session  # noqa: SLF001 - settings of a connection show only on it
+        session = cast("Any", this.writer)._lanes[0].session  # noqa: SLF001 - settings of a connection show only on it
         for name in ("statement_timeout", "idle_in_transaction_session_timeout"):
             assert await session.fetchval(f"SHOW {name}") == "3s"
 

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from typing import Final, Protocol
 
 import zstandard
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from percorso.errors import BodyTooLarge, MalformedBody, Problem, UnsupportedEncoding
 
@@ -20,6 +20,7 @@ MAX_WINDOW: Final = 8 * 1024 * 1024
 JSON: Final = frozenset({"", "application/json", "application/x-www-form-urlencoded"})
 """What a JSON body may say that it is, beside `…+json`: also nothing, or what `curl -d` says unless told otherwise."""
 
+_PLAIN: Final = frozenset({b"", b"application/json"})
 _SUSPICIOUS: Final = 16 * 1024 * 1024
 _PAUSE_EVERY: Final = 1024 * 1024
 _STEP: Final = 1024  # what a decoder's step that yields nothing counts for, so that those are paused for too
@@ -72,12 +73,15 @@ async def read(request: Request, *, cap: int, others: str = "") -> bytes:
     Raises as `decoded` does, BodyTooLarge when it has more than `cap` bytes, and UnsupportedEncoding when it says that
     it is something else than JSON; `others` is what to send beside it.
     """
-    kind = media_type(request)
-    if kind not in JSON and not kind.endswith("+json"):
+    headers = dict(request.scope["headers"])
+    kind = headers.get(b"content-type", b"")
+    if kind not in _PLAIN and (kind := media_type(request)) not in JSON and not kind.endswith("+json"):
         raise UnsupportedEncoding(f"This Content-Type is not read here: send application/json{others}.")
-    announced = request.headers.get("content-length", "")
-    if _encoding(request) == "identity" and announced.isdecimal() and int(announced) > cap:
-        raise _over(cap)
+    if b"content-encoding" not in headers:
+        announced = headers.get(b"content-length", b"")
+        if announced.isdigit() and int(announced) > cap:
+            raise _over(cap)
+        return await _plain(request, cap)
     pieces: list[bytes] = []
     size = 0
     async with aclosing(decoded(request)) as arriving:
@@ -87,6 +91,23 @@ async def read(request: Request, *, cap: int, others: str = "") -> bytes:
                 raise _over(cap)
             pieces.append(piece)
     return b"".join(pieces)
+
+
+async def _plain(request: Request, cap: int) -> bytes:
+    """The whole body where nothing is to be decoded: most arrive in one piece."""
+    pieces: list[bytes] = []
+    size = 0
+    more = True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        pieces.append(message.get("body", b""))
+        more = message.get("more_body", False)
+        size += len(pieces[-1])
+        if size > cap:
+            raise _over(cap)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def _over(cap: int) -> BodyTooLarge:

@@ -1,16 +1,15 @@
-"""Around every request: an id, a log line, a count, and its path as it was meant. Plain ASGI: this is the hot path."""
+"""Around every request: a bound, an id, a log line, a count, its path as it was meant. Plain ASGI: the hot path."""
 
 import asyncio
 import logging
 import re
 import secrets
 from functools import cache
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Final
 from urllib.parse import unquote
 
 import structlog
-from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -26,6 +25,48 @@ _UNANSWERED: Final = 499
 """The status that is counted where the caller hung up."""
 _ENCODED_SLASH: Final = re.compile("%2f", re.IGNORECASE)
 _QUIET: Final = frozenset({"/health/live", "/health/ready", "/metrics"})
+_TELL_EVERY_SECONDS: Final = 5
+
+
+class Bounded:
+    """Works on at most so many requests at once, and answers those beyond with 503 as cheaply as it can.
+
+    Without a bound, what waits its turn grows until every answer comes too late to be of use. Whether the service is
+    well can be asked at any time.
+    """
+
+    def __init__(self, app: ASGIApp, *, most: int) -> None:
+        self._app = app
+        self._most = most
+        self._busy = 0
+        self._refused = 0
+        self._told = 0.0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        if self._busy >= self._most and scope["path"] not in _QUIET:
+            self._tell()
+            scope["percorso.request_id"] = _request_id(scope)
+            refusal = Unavailable("More requests arrive than can be worked on.", retry_after=1)
+            await problems.response(refusal, Request(scope))(scope, receive, send)
+            return
+        self._busy += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._busy -= 1
+
+    def _tell(self) -> None:
+        """Count a refusal, and log now and then that there are any: a line for each would cost more than the answer."""
+        metrics.SHED.inc()
+        self._refused += 1
+        now = monotonic()
+        if now - self._told > _TELL_EVERY_SECONDS:
+            _log.warning("more requests arrive than can be worked on", refused=self._refused, at_once=self._most)
+            self._refused, self._told = 0, now
 
 
 class Observed:
@@ -53,7 +94,7 @@ class Observed:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = int(message["status"])
-                MutableHeaders(scope=message)["X-Request-Id"] = request_id
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
             await send(message)
 
         try:

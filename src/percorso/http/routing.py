@@ -1,11 +1,18 @@
-"""A route for the hot path, whose dependencies take nothing but the request."""
+"""A route for the hot path, whose dependencies take nothing but the request, and the short way to it."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from fastapi import Request
 from fastapi.routing import APIRoute
 from starlette.responses import Response
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from percorso.errors import PercorsoError
+from percorso.http import problems
+
+Answer = Callable[[Request], Awaitable[Response]]
 
 
 class DirectRoute(APIRoute):
@@ -15,7 +22,7 @@ class DirectRoute(APIRoute):
     needs. Here each needs the request alone (TypeError at start where one does not).
     """
 
-    def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
+    def get_route_handler(self) -> Answer:  # type: ignore[override]
         """The function that answers a request."""
         calls: list[tuple[str | None, Callable[[Request], Awaitable[Any]]]] = []
         for inner in self.dependant.dependencies:
@@ -35,3 +42,36 @@ class DirectRoute(APIRoute):
             return response
 
         return answer
+
+
+class Direct:
+    """Takes requests for the direct routes straight there; all others go through the framework's layers.
+
+    Those layers take as long as all that is done with a single interaction; none of them has anything to do for a
+    route whose path has no parameters and whose errors are PercorsoErrors.
+    """
+
+    def __init__(self, app: ASGIApp, routes: Iterable[BaseRoute], *, of: object) -> None:
+        self._app = app
+        self._of = of
+        self._routes = {
+            (method, route.path): (route, route.get_route_handler())
+            for route in routes
+            if isinstance(route, DirectRoute) and not route.param_convertors
+            for method in route.methods or ()
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        found = self._routes.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
+        if found is None:
+            await self._app(scope, receive, send)
+            return
+        scope["app"] = self._of
+        scope["route"], answer = found
+        request = Request(scope, receive, send)
+        try:
+            response = await answer(request)
+        except PercorsoError as error:
+            response = problems.response(error, request)
+        await response(scope, receive, send)

@@ -1,17 +1,19 @@
 """One group commit: rows and rejections in, a verdict on each row out, all of it committed.
 
-The usual case is tried first: COPY into the keys and the interactions. Where a key is stored already the transaction
-is rolled back and the group takes the careful path, which finds out of each row whether it is new, a duplicate or a
-conflict. A row that Postgres itself refuses is isolated by halving the group; it goes into quarantine, its neighbours
-are stored.
+A small group is stored by one statement, which finds out of each row whether it is new. Of a large one the usual case
+is tried first: COPY into the keys and the interactions. Where a key is stored already the transaction is rolled back
+and the group takes the careful path, which finds that out of each row too. A row that Postgres itself refuses is
+isolated by halving the group; it goes into quarantine, its neighbours are stored.
 """
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from enum import Enum
 from hashlib import blake2b
-from typing import Final
+from typing import Final, NamedTuple, TypeAlias
 
 import asyncpg
 from asyncpg.pgproto.pgproto import UUID
@@ -21,7 +23,7 @@ from percorso.ingest import quarantine
 from percorso.ingest.compare import same
 from percorso.ingest.known import Known
 from percorso.ingest.verdict import Verdict
-from percorso.storage import commits, identities, interactions, partitions, rejected, touchpoints
+from percorso.storage import commits, groups, identities, interactions, partitions, rejected, touchpoints
 from percorso.storage.database import WriteSession, limited
 from percorso.storage.identities import Identifier, Link
 from percorso.storage.interactions import Row, Stored
@@ -40,12 +42,35 @@ _CAREFUL_GROUPS: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where groups go: a connection, what is known of what lies behind it, and the seconds a transaction may take."""
+    """Where groups go: a connection, and what is known of what lies behind it.
+
+    A transaction may take so many `seconds`; a group of at most `statement_rows` is stored by one statement.
+    """
 
     session: WriteSession
     known: Known
     generation: int
     seconds: float
+    statement_rows: int
+
+
+_Outcome: TypeAlias = tuple[Collection[UUID], dict[UUID, UUID]]
+"""The keys that were new, and the customers of identities that were not known."""
+
+
+class _Way(Enum):
+    """How the rows of a group are stored."""
+
+    STATEMENT = "one statement"
+    COPY = "COPY, which fails where a key is stored"
+    CAREFUL = "the keys that are new first, then COPY of their rows"
+
+
+class _Unmet(NamedTuple):
+    """Of rows, what is not known to be stored: identifiers, each with a row that names it, and links."""
+
+    identifiers: Sequence[tuple[Row, Identifier]]
+    links: Mapping[tuple[UUID, UUID], Link]
 
 
 async def write(target: Target, rows: Sequence[Row], rejections: Sequence[Rejection], *, again: bool) -> list[Verdict]:
@@ -57,9 +82,14 @@ async def write(target: Target, rows: Sequence[Row], rejections: Sequence[Reject
     firsts = {row.key: row for row in reversed(rows)}
     own = frozenset(map(id, firsts.values())) if again else frozenset[int]()
     await _prepare(target, rows)
-    careful = again or known.careful > 0 or len(firsts) < len(rows)
+    if len(rows) <= target.statement_rows:
+        way = _Way.STATEMENT
+    elif again or known.careful > 0 or len(firsts) < len(rows):
+        way = _Way.CAREFUL
+    else:
+        way = _Way.COPY
     try:
-        verdicts = await _whole(target, rows, rejections, own, careful=careful)
+        verdicts = await _whole(target, rows, rejections, own, way)
     except REFUSED:
         # Perhaps for want of a partition, which may have been dropped since it was last looked for.
         known.forget_partitions()
@@ -71,15 +101,16 @@ async def write(target: Target, rows: Sequence[Row], rejections: Sequence[Reject
 
 
 async def _whole(
-    target: Target, rows: Sequence[Row], rejections: Sequence[Rejection], own: Collection[int], *, careful: bool
+    target: Target, rows: Sequence[Row], rejections: Sequence[Rejection], own: Collection[int], way: _Way
 ) -> list[Verdict]:
-    """The whole group in one transaction: the quick way, unless `careful` or until a key is found to be stored."""
-    if not careful:
+    """The whole group in one transaction; what is to be copied takes the careful path once a key is found stored."""
+    if way is _Way.COPY:
         try:
-            return await _commit(target, rows, rejections, careful=False)
+            return await _commit(target, rows, rejections, way)
         except asyncpg.UniqueViolationError:
             target.known.careful = _CAREFUL_GROUPS
-    return await _commit(target, rows, rejections, careful=True, own=own)
+            way = _Way.CAREFUL
+    return await _commit(target, rows, rejections, way, own)
 
 
 async def _prepare(target: Target, rows: Sequence[Row]) -> None:
@@ -106,7 +137,7 @@ async def _isolate(
 ) -> list[Verdict]:
     """Take the careful path, halving the group where Postgres refuses a row until that row stands alone."""
     try:
-        return await _commit(target, rows, rejections, careful=True, own=own)
+        return await _commit(target, rows, rejections, _Way.CAREFUL, own)
     except REFUSED as error:
         if rejections:
             await _quarantine(target, rejections)
@@ -130,46 +161,47 @@ async def _refuse(target: Target, row: Row, error: asyncpg.PostgresError) -> Ver
 async def _quarantine(target: Target, rejections: Sequence[Rejection]) -> None:
     """Store rejections apart from any row; of one that Postgres refuses, the payload alone."""
     try:
-        await _commit(target, (), rejections, careful=True)
+        await _commit(target, (), rejections, _Way.CAREFUL)
     except REFUSED:
         if len(rejections) > 1:
             for rejection in rejections:
                 await _quarantine(target, (rejection,))
         else:
-            await _commit(target, (), (quarantine.bare(rejections[0]),), careful=True)
+            await _commit(target, (), (quarantine.bare(rejections[0]),), _Way.CAREFUL)
 
 
 async def _commit(
-    target: Target,
-    rows: Sequence[Row],
-    rejections: Sequence[Rejection],
-    *,
-    careful: bool,
-    own: Collection[int] = (),
+    target: Target, rows: Sequence[Row], rejections: Sequence[Rejection], way: _Way, own: Collection[int] = ()
 ) -> list[Verdict]:
     """One transaction. Whatever it locks it locks in the order of keys, and the lock on links comes last.
 
     `own` are the rows, by `id()`, that an earlier try may have stored.
     """
     session, known = target.session, target.known
+    firsts = {row.key: row for row in reversed(rows)}
     standing: dict[UUID, Stored] = {}
     with limited(session, target.seconds):
-        async with session.transaction():
-            new = await _new_rows(session, rows) if careful else sorted(rows, key=_key)
-            if new:
-                if not careful:
-                    await interactions.copy_keys(session, new)
-                await interactions.copy(session, new, known.touchpoints)
-                await _record(target, new)
+        unmet = _unmet(known, rows)
+        if unmet.identifiers:
+            unmet = await _recalled(target, rows, unmet)
+        alone = way is _Way.STATEMENT and not unmet.links and not rejections
+        async with nullcontext() if alone else session.transaction():
+            keys, customers = await _STORE[way](target, sorted(firsts.values(), key=_key), unmet) if rows else ((), {})
+            stored = {id(row) for key, row in firsts.items() if key in keys}
+            if len(stored) < len(rows):
+                standing = await interactions.stored_under(session, [row.key for row in rows if id(row) not in stored])
             if rejections:
                 await rejected.insert(session, rejections)
-            stored = {id(row) for row in new}
-            if len(new) < len(rows):
-                standing = await interactions.stored_under(session, [row.key for row in rows if id(row) not in stored])
-            customers, links = await _identify(session, known, new, standing.values())
+            links = unmet.links
+            if links and standing:
+                links = _unmet(known, [row for row in rows if id(row) in stored]).links
+            of = {row.identifiers[0].id for row in rows if id(row) in stored}
+            of |= {each.identity_id for each in standing.values()}
+            changed = bool(links) and await identities.link(session, links.values())
+            known.recall(of - customers.keys(), customers)
+            if lacking := of if changed else of - customers.keys():
+                customers |= await identities.customers_of(session, lacking)
     known.learn(customers, links)
-    if not standing:
-        return [_stored(row, customers[row.identifiers[0].id]) for row in rows]
     return [
         _stored(row, customers[row.identifiers[0].id])
         if id(row) in stored or (id(row) in own and _is_own(row, standing[row.key]))
@@ -178,9 +210,44 @@ async def _commit(
     ]
 
 
-async def _record(target: Target, new: Sequence[Row]) -> None:
-    await commits.record(
+async def _recalled(target: Target, rows: Sequence[Row], unmet: _Unmet) -> _Unmet:
+    """Learn what is stored of that which is not known, most often all of it; what is left."""
+    ids = {identifier.id for _, identifier in unmet.identifiers}
+    target.known.learn(*await identities.recall(target.session, list(ids), list(unmet.links)))
+    return _unmet(target.known, rows)
+
+
+async def _by_statement(target: Target, rows: Sequence[Row], unmet: _Unmet) -> _Outcome:
+    return await groups.store(
         target.session,
+        rows,
+        met=unmet.identifiers,
+        touchpoint_ids=target.known.touchpoints,
+        generation=target.generation,
+        at=datetime.now(UTC),
+    )
+
+
+async def _by_copy(target: Target, rows: Sequence[Row], unmet: _Unmet) -> _Outcome:
+    await interactions.copy_keys(target.session, rows)
+    return {row.key for row in rows}, await _follow_keys(target, rows, unmet)
+
+
+async def _carefully(target: Target, rows: Sequence[Row], unmet: _Unmet) -> _Outcome:
+    keys = await interactions.insert_new_keys(target.session, rows)
+    new = [row for row in rows if row.key in keys]
+    return keys, await _follow_keys(target, new, unmet) if new else {}
+
+
+_STORE: Final = {_Way.STATEMENT: _by_statement, _Way.COPY: _by_copy, _Way.CAREFUL: _carefully}
+
+
+async def _follow_keys(target: Target, new: Sequence[Row], unmet: _Unmet) -> dict[UUID, UUID]:
+    """Store all but the keys of new rows; the customers of those of their identities that were not known."""
+    session = target.session
+    await interactions.copy(session, new, target.known.touchpoints)
+    await commits.record(
+        session,
         target.generation,
         "stored",
         at=datetime.now(UTC),
@@ -188,53 +255,30 @@ async def _record(target: Target, new: Sequence[Row]) -> None:
         identity_ids=[row.identifiers[0].id for row in new],
         interaction_ids=[row.id for row in new],
     )
+    keys = {row.key for row in new}
+    met = [(row.received_at, identifier) for row, identifier in unmet.identifiers if row.key in keys]
+    return await identities.insert(session, met) if met else {}
 
 
 def _key(row: Row) -> UUID:
     return row.key
 
 
-def _received(row: Row) -> datetime:
-    return row.received_at
-
-
-async def _new_rows(session: WriteSession, rows: Sequence[Row]) -> list[Row]:
-    """Store the keys that are new, and give back their rows; of rows with the same key the first counts."""
-    firsts = sorted({row.key: row for row in reversed(rows)}.values(), key=_key)
-    keys = await interactions.insert_new_keys(session, firsts) if firsts else set()
-    return [row for row in firsts if row.key in keys]
-
-
-async def _identify(
-    session: WriteSession, known: Known, new: Sequence[Row], standing: Iterable[Stored]
-) -> tuple[dict[UUID, UUID], dict[tuple[UUID, UUID], None]]:
-    """Store the identities and links of new rows; the customer of every identity concerned, and the links."""
-    seen: dict[Identifier, datetime] = {}
+def _unmet(known: Known, rows: Iterable[Row]) -> _Unmet:
+    identifiers: list[tuple[Row, Identifier]] = []
     links: dict[tuple[UUID, UUID], Link] = {}
-    customers: dict[UUID, UUID] = {}
-    for row in sorted(new, key=_received) if len(new) > 1 else new:
-        first = row.identifiers[0]
-        for identifier in row.identifiers:
-            customer = known.customers.get(identifier.id)
-            if customer is None:
-                seen.setdefault(identifier, row.received_at)
-            else:
-                customers[identifier.id] = customer
-            if identifier is not first:
-                pair = (first.id, identifier.id) if first.id < identifier.id else (identifier.id, first.id)
-                if pair not in known.links and pair not in links:
-                    links[pair] = Link(*pair, row.id, row.source, row.received_at)
-                    # An identity that is to be linked must be stored, whatever is known of it.
-                    seen.setdefault(first, row.received_at)
-                    seen.setdefault(identifier, row.received_at)
-    if seen:
-        customers |= await identities.insert(session, seen)
-    others = {stored.identity_id for stored in standing} - customers.keys()
-    if others:
-        customers |= await identities.customers_of(session, others)
-    if links and await identities.link(session, list(links.values())):
-        customers |= await identities.customers_of(session, customers)
-    return customers, dict.fromkeys(links)
+    customers = known.customers
+    for row in rows:
+        first, *others = row.identifiers
+        fresh = False
+        for other in others:
+            pair = (first.id, other.id) if first.id < other.id else (other.id, first.id)
+            if pair not in known.links:
+                links.setdefault(pair, Link(*pair, row.id, row.source, row.received_at))
+                fresh = True
+        # An identity that is to be linked must be stored, whatever is known of it.
+        identifiers += [(row, each) for each in row.identifiers if fresh or each.id not in customers]
+    return _Unmet(identifiers, links)
 
 
 def _is_own(row: Row, standing: Stored) -> bool:

@@ -5,7 +5,7 @@ harmless (an identity's former customer id still resolves to its present custome
 a new one may be a standby that never heard of the last commits, or a restored database.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
 from itertools import islice
 from typing import TypeVar
@@ -33,10 +33,16 @@ class Known:
         self.careful = 0
         """How many groups are still to take the careful path at once, since duplicates come together."""
 
-    def learn(self, customers: Mapping[UUID, UUID], links: Mapping[tuple[UUID, UUID], None]) -> None:
+    def recall(self, identity_ids: Iterable[UUID], customers: dict[UUID, UUID]) -> None:
+        """Add the customers of these identities, as far as they are known."""
+        for identity in identity_ids:
+            if (customer := self.customers.get(identity)) is not None:
+                customers[identity] = customer
+
+    def learn(self, customers: Mapping[UUID, UUID], links: Iterable[tuple[UUID, UUID]]) -> None:
         """Remember what a transaction wrote, after its commit."""
         self.customers.update(customers)
-        self.links.update(links)
+        self.links.update(dict.fromkeys(links))
         trim(self.customers, self._size)
         trim(self.links, self._size)
 

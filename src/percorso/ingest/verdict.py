@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Literal, NamedTuple, Self
+from typing import Literal, Self
 
+import msgspec
 from asyncpg.pgproto.pgproto import UUID
 
 from percorso.errors import Problem
@@ -11,7 +12,7 @@ from percorso.errors import Problem
 Status = Literal["stored", "duplicate", "conflict", "rejected", "retry"]
 
 
-class Verdict(NamedTuple):
+class Verdict(msgspec.Struct, frozen=True, gc=False):
     """`stored`, `duplicate` and `conflict` name the interaction that is stored; `rejected` the quarantined item.
 
     `retry` says that it could not be stored now, and that sending it again is safe.

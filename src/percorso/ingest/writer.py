@@ -1,7 +1,8 @@
-"""The writer: a bounded queue before one connection, emptied by group commits.
+"""The writer: a bounded queue before a few connections, emptied by group commits.
 
-Whoever writes waits for the commit. While the database cannot be reached, what waits is tried again for a while, with
-the same ids, so that nothing can be stored twice; new work is refused until it is back.
+Whoever writes waits for the commit. While one connection waits for the database, the next group is made ready for
+another. While the database cannot be reached, what waits is tried again for a while, with the same ids, so that nothing
+can be stored twice; new work is refused until it is back.
 """
 
 import asyncio
@@ -45,6 +46,15 @@ class _Waiting:
     verdicts: asyncio.Future[list[Verdict]]
 
 
+@dataclass(slots=True, eq=False)
+class _Lane:
+    """A connection and the group that is with it."""
+
+    session: WriteSession | None = None
+    busy_since: float | None = None
+    task: asyncio.Task[None] | None = None
+
+
 class Writer:
     """One a process. `start` it, `write` to it from any number of tasks, `stop` it: what it had taken is committed."""
 
@@ -53,39 +63,47 @@ class Writer:
         self._settings = settings
         self._generation = generation
         self._known = Known(settings.seen_identities)
-        self._session: WriteSession | None = None
+        self._lanes = [_Lane() for _ in range(settings.commit_connections)]
         self._queue: deque[_Waiting] = deque()
         self._rows = 0
         self._bytes = 0
-        self._changed = asyncio.Condition()
-        self._closing = False
+        self._idle: deque[asyncio.Future[None]] = deque()
+        self._crowded: deque[asyncio.Future[None]] = deque()
+        self._closing = asyncio.Event()
         self._reachable = True
-        self._busy_since: float | None = None
-        self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Connect and begin."""
-        await self._open()
+        try:
+            for lane in self._lanes:
+                await self._open(lane)
+        except BaseException:
+            await self._disconnect_all()
+            raise
         metrics.WRITER_UP.set(1)
-        self._task = asyncio.create_task(self._run(), name="percorso-writer")
+        for lane in self._lanes:
+            lane.task = asyncio.create_task(self._run(lane), name="percorso-writer")
 
     async def stop(self) -> None:
         """Take nothing more, commit what was taken, and end."""
-        async with self._changed:
-            self._closing = True
-            self._changed.notify_all()
+        self._closing.set()
+        _wake(self._idle)
+        _wake(self._crowded)
         try:
-            if self._task is not None:
-                await self._task
+            await asyncio.gather(*(lane.task for lane in self._lanes if lane.task is not None))
         finally:
-            await self._disconnect()
+            await self._disconnect_all()
 
     @property
     def healthy(self) -> bool:
         """Whether it takes work, and is not stuck with what it has."""
-        stuck = self._busy_since is not None and monotonic() - self._busy_since > self._settings.commit_timeout_seconds
-        running = self._task is not None and not self._task.done()
-        return running and self._reachable and not self._closing and not stuck
+        limit = monotonic() - self._settings.commit_timeout_seconds
+        return (
+            self._reachable
+            and not self._closing.is_set()
+            and all(lane.task is not None and not lane.task.done() for lane in self._lanes)
+            and all(lane.busy_since is None or lane.busy_since > limit for lane in self._lanes)
+        )
 
     async def write(self, rows: Sequence[Row], rejections: Sequence[Rejection], *, wait: bool = False) -> list[Verdict]:
         """Commit these, and give the verdict on each row, in order.
@@ -96,21 +114,27 @@ class Writer:
         """
         if not rows and not rejections:
             return []
-        size = sum(len(row.document) + _ROW_OVERHEAD for row in rows) + sum(len(item.payload) for item in rejections)
-        async with self._changed:
-            if wait:
-                await self._changed.wait_for(lambda: self._has_room() or self._closing or not self._reachable)
-            if self._closing:
-                raise Unavailable("The service is stopping.", retry_after=2)
-            if not self._reachable:
-                raise Unavailable("The database cannot be reached.", retry_after=2)
-            if not self._has_room():
+        size = sum(len(row.document) for row in rows) + sum(len(item.payload) for item in rejections)
+        size += _ROW_OVERHEAD * len(rows)
+        self._require()
+        while not self._has_room():
+            if not wait:
                 raise Unavailable("More arrives than can be stored.", retry_after=1)
-            waiting = _Waiting(rows, rejections, size, asyncio.get_running_loop().create_future())
-            self._queue.append(waiting)
-            self._count(waiting, 1)
-            self._changed.notify_all()
+            await _woken(self._crowded)
+            self._require()
+        waiting = _Waiting(rows, rejections, size, asyncio.get_running_loop().create_future())
+        self._queue.append(waiting)
+        self._count(waiting, 1)
+        if self._idle:
+            _wake(self._idle, most=1)
         return await waiting.verdicts
+
+    def _require(self) -> None:
+        """Raise Unavailable where nothing can be taken."""
+        if self._closing.is_set():
+            raise Unavailable("The service is stopping.", retry_after=2)
+        if not self._reachable:
+            raise Unavailable("The database cannot be reached.", retry_after=2)
 
     def _has_room(self) -> bool:
         return self._rows < self._settings.queue_rows and self._bytes < self._settings.queue_bytes
@@ -118,23 +142,27 @@ class Writer:
     def _count(self, waiting: _Waiting, sign: int) -> None:
         self._rows += sign * (len(waiting.rows) + len(waiting.rejections))
         self._bytes += sign * waiting.size
+
+    def _measure(self) -> None:
         metrics.QUEUE_ROWS.set(self._rows)
         metrics.QUEUE_BYTES.set(self._bytes)
 
-    async def _run(self) -> None:
+    async def _run(self, lane: _Lane) -> None:
         while True:
-            async with self._changed:
-                await self._changed.wait_for(lambda: self._queue or self._closing)
-                if not self._queue:
+            while not self._queue:
+                if self._closing.is_set():
                     return
-                taken = self._take()
-            await self._answer(taken)
-            async with self._changed:
-                for waiting in taken:
-                    self._count(waiting, -1)
-                self._changed.notify_all()
+                await _woken(self._idle)
+            taken = self._take()
+            self._measure()
+            await self._answer(lane, taken)
+            for waiting in taken:
+                self._count(waiting, -1)
+            self._measure()
+            if self._has_room():
+                _wake(self._crowded)
             if not self._reachable:
-                await self._until_reachable()
+                await self._until_reachable(lane)
 
     def _take(self) -> list[_Waiting]:
         """The next group: at least one, then as many as the limits of a commit allow."""
@@ -147,13 +175,13 @@ class Writer:
             taken.append(self._queue.popleft())
         return taken
 
-    async def _answer(self, taken: Sequence[_Waiting]) -> None:
+    async def _answer(self, lane: _Lane, taken: Sequence[_Waiting]) -> None:
         """Commit a group and resolve everyone who waits for it, whatever happens."""
         rows = [row for waiting in taken for row in waiting.rows]
         rejections = [rejection for waiting in taken for rejection in waiting.rejections]
-        self._busy_since = monotonic()
+        lane.busy_since = begun = monotonic()
         try:
-            verdicts = await self._commit(rows, rejections)
+            verdicts = await self._commit(lane, rows, rejections)
         except Exception as error:  # noqa: BLE001 - whoever waits is told; the writer goes on
             if not isinstance(error, Unavailable):
                 _log.error("group commit failed", rows=len(rows), **logs.described(error))
@@ -162,8 +190,8 @@ class Writer:
                     waiting.verdicts.set_exception(error)
             return
         finally:
-            metrics.COMMIT_SECONDS.observe(monotonic() - self._busy_since)
-            self._busy_since = None
+            metrics.COMMIT_SECONDS.observe(monotonic() - begun)
+            lane.busy_since = None
         metrics.COMMIT_ROWS.observe(len(rows))
         at = 0
         for waiting in taken:
@@ -172,26 +200,33 @@ class Writer:
                 waiting.verdicts.set_result(verdicts[at:end])
             at = end
 
-    async def _commit(self, rows: Sequence[Row], rejections: Sequence[Rejection]) -> list[Verdict]:
+    async def _commit(self, lane: _Lane, rows: Sequence[Row], rejections: Sequence[Rejection]) -> list[Verdict]:
         """Commit a group, again after each failure of the database, for as long as `_PAUSES` lasts."""
         for tries, pause in enumerate(_PAUSES):
-            await asyncio.sleep(pause)
+            if pause:
+                await asyncio.sleep(pause)
             opened = False
             try:
-                session = self._session or await self._open()
+                session = lane.session or await self._open(lane)
                 opened = True
-                target = group.Target(session, self._known, self._generation, self._settings.commit_timeout_seconds)
+                target = group.Target(
+                    session,
+                    self._known,
+                    self._generation,
+                    self._settings.commit_timeout_seconds,
+                    self._settings.statement_rows,
+                )
                 return await group.write(target, rows, rejections, again=tries > 0)
             except Exception as error:
-                await self._disconnect()
+                await self._disconnect(lane)
                 if opened and not isinstance(error, AWAY):
                     raise
                 metrics.COMMIT_RETRIES.inc()
                 _log.warning("group commit will be tried again", error=type(error).__name__, tries=tries + 1)
-        await self._unreachable()
+        self._unreachable()
         raise Unavailable("The database cannot be reached.", retry_after=2)
 
-    async def _open(self) -> WriteSession:
+    async def _open(self, lane: _Lane) -> WriteSession:
         """Connect to a database that takes writes; what was known of the one before is forgotten."""
         session = await self._connect()
         try:
@@ -202,32 +237,37 @@ class Writer:
             session.terminate()
             raise
         self._known = Known(self._settings.seen_identities)
-        self._session = session
+        lane.session = session
         return session
 
-    async def _disconnect(self) -> None:
-        session, self._session = self._session, None
+    async def _disconnect(self, lane: _Lane) -> None:
+        session, lane.session = lane.session, None
         if session is not None:
             with contextlib.suppress(Exception):
                 await session.close(timeout=1)
 
-    async def _unreachable(self) -> None:
+    async def _disconnect_all(self) -> None:
+        for lane in self._lanes:
+            await self._disconnect(lane)
+
+    def _unreachable(self) -> None:
         """Refuse work from now on, that which waits already included."""
         self._reachable = False
         metrics.WRITER_UP.set(0)
-        async with self._changed:
-            for waiting in self._queue:
-                if not waiting.verdicts.done():
-                    waiting.verdicts.set_exception(Unavailable("The database cannot be reached.", retry_after=2))
-                self._count(waiting, -1)
-            self._queue.clear()
-            self._changed.notify_all()
+        for waiting in self._queue:
+            if not waiting.verdicts.done():
+                waiting.verdicts.set_exception(Unavailable("The database cannot be reached.", retry_after=2))
+            self._count(waiting, -1)
+        self._queue.clear()
+        self._measure()
+        _wake(self._crowded)
 
-    async def _until_reachable(self) -> None:
+    async def _until_reachable(self, lane: _Lane) -> None:
         """Ask for the database until it takes writes again, or the service stops."""
-        while not self._closing:
+        while not self._closing.is_set():
             try:
-                await self._open()
+                if lane.session is None:
+                    await self._open(lane)
             except Exception as error:  # noqa: BLE001 - whatever it is, it may pass, and the writer must live to see it
                 _log.warning("the database cannot be reached", error=type(error).__name__)
             else:
@@ -235,7 +275,23 @@ class Writer:
                 metrics.WRITER_UP.set(1)
                 _log.info("the database is back")
                 return
-            async with self._changed:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_PROBE_SECONDS):
-                        await self._changed.wait_for(lambda: self._closing)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_PROBE_SECONDS):
+                    await self._closing.wait()
+
+
+async def _woken(waiting: deque[asyncio.Future[None]]) -> None:
+    """Wait to be woken."""
+    future = asyncio.get_running_loop().create_future()
+    waiting.append(future)
+    await future
+
+
+def _wake(waiting: deque[asyncio.Future[None]], *, most: int | None = None) -> None:
+    """Wake those who wait, the first first, at most so many; those who gave up do not count."""
+    woken = 0
+    while waiting and woken != most:
+        future = waiting.popleft()
+        if not future.done():
+            future.set_result(None)
+            woken += 1

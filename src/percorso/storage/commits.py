@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Literal
 
 from asyncpg.pgproto.pgproto import UUID
@@ -31,7 +32,22 @@ async def record(
         generation,
         at,
         what,
-        [ids.from_unix_ms(hour * _HOUR_MS) for hour in sorted({moment // _HOUR_MS for moment in occurred_ms})],
+        hours(occurred_ms),
         identity_ids,
         interaction_ids,
     )
+
+
+def hours(occurred_ms: Iterable[int]) -> list[datetime]:
+    """The hours that these Unix times in ms fall in, each once, in order."""
+    return sorted(set(map(hour, occurred_ms)))
+
+
+def hour(occurred_ms: int) -> datetime:
+    """The hour that this Unix time in ms falls in."""
+    return _hour(occurred_ms // _HOUR_MS)
+
+
+@lru_cache(4096)
+def _hour(number: int) -> datetime:
+    return ids.from_unix_ms(number * _HOUR_MS)

@@ -15,14 +15,19 @@ Changes to links are made by one transaction at a time (an advisory lock, taken 
 they can neither miss each other nor deadlock; interactions that bring no new link never take it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias, TypeVar
 
+from asyncpg import Record
 from asyncpg.pgproto.pgproto import UUID
 
 from percorso.storage.database import WriteSession
 
+Node = TypeVar("Node", bound=Hashable)
+
+_Aged: TypeAlias = tuple[datetime, UUID]
+"""A customer, after when its oldest identity was first seen."""
 _LOCK = 0x70657263_6C696E6B
 
 
@@ -45,23 +50,27 @@ class Link(NamedTuple):
     at: datetime
 
 
-async def insert(session: WriteSession, new: Mapping[Identifier, datetime]) -> dict[UUID, UUID]:
-    """Insert identities, with when each was first seen, where they are not stored; give back the customer of each."""
-    ordered = sorted(new.items())
+async def insert(session: WriteSession, met: Iterable[tuple[datetime, Identifier]]) -> dict[UUID, UUID]:
+    """Insert identities where they are not stored, with when each was first seen; give back the customer of each.
+
+    One may be met several times: the earliest counts.
+    """
+    firsts = {identifier.id: (at, identifier) for at, identifier in sorted(met, reverse=True)}
+    ordered = [firsts[identity] for identity in sorted(firsts)]
     inserted = await session.fetch(
         "INSERT INTO identities (identity_id, kind, value, strong, customer_id, first_seen_at) "
         "SELECT id, kind, value, strong, id, at "
         "FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bool[], $5::timestamptz[]) "
         "AS t(id, kind, value, strong, at) "
         "ON CONFLICT DO NOTHING RETURNING identity_id",
-        [identifier.id for identifier, _ in ordered],
-        [identifier.kind for identifier, _ in ordered],
-        [identifier.value for identifier, _ in ordered],
-        [identifier.strong for identifier, _ in ordered],
-        [at for _, at in ordered],
+        [identifier.id for _, identifier in ordered],
+        [identifier.kind for _, identifier in ordered],
+        [identifier.value for _, identifier in ordered],
+        [identifier.strong for _, identifier in ordered],
+        [at for at, _ in ordered],
     )
     customers: dict[UUID, UUID] = {record["identity_id"]: record["identity_id"] for record in inserted}
-    rest = [identifier.id for identifier in new if identifier.id not in customers]
+    rest = [identity for identity in firsts if identity not in customers]
     return customers | await customers_of(session, rest) if rest else customers
 
 
@@ -73,39 +82,54 @@ async def customers_of(session: WriteSession, identity_ids: Iterable[UUID]) -> d
     return {record["identity_id"]: record["customer_id"] for record in records}
 
 
-async def link(session: WriteSession, links: Sequence[Link]) -> bool:
+async def recall(
+    session: WriteSession, identity_ids: Sequence[UUID], pairs: Sequence[tuple[UUID, UUID]]
+) -> tuple[dict[UUID, UUID], list[tuple[UUID, UUID]]]:
+    """Of these, what is stored: the customer of each identity, and the links. Relies on the primary keys."""
+    records = await session.fetch(
+        "SELECT false AS link, identity_id AS a, customer_id AS b FROM identities WHERE identity_id = ANY($1) "
+        "UNION ALL SELECT true, l.identity_a, l.identity_b FROM unnest($2::uuid[], $3::uuid[]) AS p(a, b) "
+        "CROSS JOIN LATERAL (SELECT identity_a, identity_b FROM identity_links "
+        "WHERE identity_a = p.a AND identity_b = p.b LIMIT 1) AS l",
+        identity_ids,
+        [a for a, _ in pairs],
+        [b for _, b in pairs],
+    )
+    customers = {a: b for is_link, a, b in records if not is_link}
+    return customers, [(a, b) for is_link, a, b in records if is_link]
+
+
+async def link(session: WriteSession, links: Iterable[Link]) -> bool:
     """Record links between stored identities and bring customers up to date; whether any customer may have changed.
 
     Takes the lock on links: nothing that can wait for another transaction may follow it but the commit.
     """
     await session.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
-    ordered = sorted(links)
     new = await session.fetch(
-        "INSERT INTO identity_links (identity_a, identity_b, interaction_id, source, linked_at) "
+        "WITH new AS (INSERT INTO identity_links (identity_a, identity_b, interaction_id, source, linked_at) "
         "SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::timestamptz[]) "
-        "ON CONFLICT DO NOTHING RETURNING identity_a, identity_b",
-        *(list(column) for column in zip(*ordered, strict=True)),
+        "ON CONFLICT DO NOTHING RETURNING identity_a, identity_b) "
+        "SELECT a.identity_id AS a, a.strong AS a_strong, a.customer_id AS a_customer, first.first_seen_at AS a_since, "
+        "b.identity_id AS b, b.strong AS b_strong, b.customer_id AS b_customer, second.first_seen_at AS b_since "
+        "FROM new JOIN identities a ON a.identity_id = new.identity_a "
+        "JOIN identities b ON b.identity_id = new.identity_b "
+        "JOIN identities first ON first.identity_id = a.customer_id "
+        "JOIN identities second ON second.identity_id = b.customer_id",
+        *(list(column) for column in zip(*sorted(links), strict=True)),
     )
     if not new:
         return False
-    await _follow(session, [(record["identity_a"], record["identity_b"]) for record in new])
+    await _follow(session, new)
     return True
 
 
-async def _follow(session: WriteSession, new: Sequence[tuple[UUID, UUID]]) -> None:
-    """Bring `customer_id` up to date after new links."""
-    ends = {
-        record["identity_id"]: record
-        for record in await session.fetch(
-            "SELECT identity_id, strong, customer_id FROM identities WHERE identity_id = ANY($1)",
-            list({end for pair in new for end in pair}),
-        )
-    }
-    weak = {end for pair in new for end in pair if not ends[end]["strong"]}
+async def _follow(session: WriteSession, new: Sequence[Record]) -> None:
+    """Bring `customer_id` up to date after new links, each given with its ends and the age of their customers."""
+    weak = {each[end] for each in new for end in ("a", "b") if not each[f"{end}_strong"]}
     joins = [
-        (ends[a]["customer_id"], ends[b]["customer_id"])
-        for a, b in new
-        if ends[a]["strong"] and ends[b]["strong"] and ends[a]["customer_id"] != ends[b]["customer_id"]
+        ((each["a_since"], each["a_customer"]), (each["b_since"], each["b_customer"]))
+        for each in new
+        if each["a_strong"] and each["b_strong"] and each["a_customer"] != each["b_customer"]
     ]
     if joins:
         weak |= await _merge(session, joins)
@@ -113,34 +137,24 @@ async def _follow(session: WriteSession, new: Sequence[tuple[UUID, UUID]]) -> No
         await _place_weak(session, weak)
 
 
-async def _merge(session: WriteSession, joins: Sequence[tuple[UUID, UUID]]) -> set[UUID]:
-    """Merge customers pairwise joined; give back the weak identities that must be placed anew."""
-    groups = connected(joins)
-    seen = {
-        record["identity_id"]: record["first_seen_at"]
-        for record in await session.fetch(
-            "SELECT identity_id, first_seen_at FROM identities WHERE identity_id = ANY($1)",
-            [customer for group in groups for customer in group],
-        )
-    }
+async def _merge(session: WriteSession, joins: Sequence[tuple[_Aged, _Aged]]) -> set[UUID]:
+    """Merge customers pairwise joined into the oldest; give back the weak identities that must be placed anew."""
     losers: list[UUID] = []
     survivors: list[UUID] = []
-    for group in groups:
-        oldest = min(group, key=lambda customer: (seen[customer], customer))
-        losers += (customer for customer in group if customer != oldest)
-        survivors += [oldest] * (len(group) - 1)
-    await session.execute(
-        "UPDATE identities SET customer_id = m.survivor FROM unnest($1::uuid[], $2::uuid[]) AS m(loser, survivor) "
-        "WHERE customer_id = m.loser",
-        losers,
-        survivors,
-    )
+    for group in connected(joins):
+        oldest = min(group)
+        losers += (customer for _, customer in group - {oldest})
+        survivors += [oldest[1]] * (len(group) - 1)
     shared = await session.fetch(
+        "WITH merged AS (UPDATE identities SET customer_id = m.survivor "
+        "FROM unnest($1::uuid[], $2::uuid[]) AS m(loser, survivor) WHERE customer_id = m.loser) "
+        # The statement still sees who belonged to whom before.
         "SELECT DISTINCT w.identity_id FROM identities s "
         "CROSS JOIN LATERAL (SELECT identity_b AS other FROM identity_links WHERE identity_a = s.identity_id "
         "UNION ALL SELECT identity_a FROM identity_links WHERE identity_b = s.identity_id) AS l "
         "JOIN identities w ON w.identity_id = l.other AND NOT w.strong AND w.customer_id = w.identity_id "
-        "WHERE s.strong AND s.customer_id = ANY($1)",
+        "WHERE s.strong AND s.customer_id = ANY($1 || $2)",
+        losers,
         survivors,
     )
     return {record["identity_id"] for record in shared}
@@ -167,11 +181,11 @@ async def _place_weak(session: WriteSession, weak: Iterable[UUID]) -> None:
     )
 
 
-def connected(pairs: Iterable[tuple[UUID, UUID]]) -> list[set[UUID]]:
+def connected(pairs: Iterable[tuple[Node, Node]]) -> list[set[Node]]:
     """The connected components of a graph given by its edges (union-find with path halving)."""
-    parent: dict[UUID, UUID] = {}
+    parent: dict[Node, Node] = {}
 
-    def find(node: UUID) -> UUID:
+    def find(node: Node) -> Node:
         parent.setdefault(node, node)
         while parent[node] != node:
             parent[node] = node = parent[parent[node]]
@@ -179,7 +193,7 @@ def connected(pairs: Iterable[tuple[UUID, UUID]]) -> list[set[UUID]]:
 
     for a, b in pairs:
         parent[find(a)] = find(b)
-    groups: dict[UUID, set[UUID]] = {}
+    groups: dict[Node, set[Node]] = {}
     for node in list(parent):
         groups.setdefault(find(node), set()).add(node)
     return list(groups.values())

@@ -1,21 +1,26 @@
 """The facts: stored once, enriched on request, deleted on request."""
 
-from collections.abc import Sequence
+import struct
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
+from typing import Final
 
+import msgspec
 from asyncpg.pgproto.pgproto import UUID
 
+from percorso.storage import copying
 from percorso.storage.database import WriteSession
 from percorso.storage.identities import Identifier
 
 _COLUMNS = (
     "identity_id", "id", "received_at", "touchpoint_id", "channel", "kind", "function", "direction", "document",
 )  # fmt: skip
+_KEY_COLUMNS = ("key", "identity_id", "interaction_id")
 
 
-@dataclass(slots=True)
-class Row:
+class Row(msgspec.Struct, eq=False, gc=False):
     """One interaction, ready to be stored. `identifiers` has the strongest first: it is stored under that."""
 
     key: UUID
@@ -47,34 +52,40 @@ class Stored:
     enriched: str | None
 
 
-async def copy(session: WriteSession, rows: Sequence[Row], touchpoint_ids: dict[str, int]) -> None:
+_key_row: Final = struct.Struct(">hi16si16si16s").pack
+_row_head: Final = struct.Struct(">hi16si16siqii").pack
+_row_length: Final = struct.Struct(">i").pack
+
+
+@lru_cache(4096)
+def _words(channel: str, kind: str | None, function: str | None, direction: str) -> bytes:
+    return b"".join(map(copying.text, (channel, kind, function, direction)))
+
+
+async def copy(session: WriteSession, rows: Sequence[Row], touchpoint_ids: Mapping[str, int]) -> None:
     """Store rows whose keys are stored in the same transaction."""
-    await session.copy_records_to_table(
-        "interactions",
-        columns=_COLUMNS,
-        records=[
-            (
-                row.identifiers[0].id,
-                row.id,
-                row.received_at,
-                touchpoint_ids[row.touchpoint],
-                row.channel,
-                row.kind,
-                row.function,
-                row.direction,
-                row.document,
-            )
-            for row in rows
-        ],
-    )
+    fields = len(_COLUMNS)
+    binary: list[bytes] = []
+    for row in rows:
+        identity, received = row.identifiers[0].id.bytes, copying.microseconds(row.received_at)
+        touchpoint = touchpoint_ids[row.touchpoint]
+        document = row.document.encode()
+        binary += (
+            _row_head(fields, 16, identity, 16, row.id.bytes, 8, received, 4, touchpoint),
+            _words(row.channel, row.kind, row.function, row.direction),
+            _row_length(len(document)),
+            document,
+        )
+    await copying.copy(session, "interactions", _COLUMNS, binary)
 
 
 async def copy_keys(session: WriteSession, rows: Sequence[Row]) -> None:
     """Store the keys of rows, sorted by key; asyncpg.UniqueViolationError where one is stored already."""
-    await session.copy_records_to_table(
+    await copying.copy(
+        session,
         "interaction_keys",
-        columns=("key", "identity_id", "interaction_id"),
-        records=[(row.key, row.identifiers[0].id, row.id) for row in rows],
+        _KEY_COLUMNS,
+        [_key_row(3, 16, row.key.bytes, 16, row.identifiers[0].id.bytes, 16, row.id.bytes) for row in rows],
     )
 
 

@@ -1,0 +1,45 @@
+"""Rows in the binary form of COPY (PostgreSQL's documentation, "COPY", section "Binary Format").
+
+Put together by hand, in a third of the time that a driver takes that must look at the type of every value.
+"""
+
+import struct
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from percorso.storage.database import WriteSession
+
+NULL: Final = b"\xff\xff\xff\xff"
+"""A field that is null."""
+
+_HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+_TRAILER: Final = b"\xff\xff"
+_EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
+_length: Final = struct.Struct(">i").pack
+
+
+def text(value: str | None) -> bytes:
+    """A field of a text type, json included."""
+    if value is None:
+        return NULL
+    encoded = value.encode()
+    return _length(len(encoded)) + encoded
+
+
+def microseconds(moment: datetime) -> int:
+    """A timestamptz as its binary form has it: microseconds since 2000."""
+    since = moment - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+async def copy(session: WriteSession, table: str, columns: Sequence[str], rows: Iterable[bytes]) -> None:
+    """COPY rows, each in binary form: the number of its fields in two bytes, then each field after its length."""
+    # As bytes it would be taken for a path.
+    stream = memoryview(b"".join((_HEADER, *rows, _TRAILER)))
+    await session.copy_to_table(
+        table,
+        source=stream,  # type: ignore[arg-type] # the stubs do not know that buffers are taken too
+        columns=columns,
+        format="binary",
+    )
