@@ -55,8 +55,7 @@ async def test_clients_time_out_and_repeat(home: Path, cluster: Cluster, form: F
         Service(home, proxy.url, commit_timeout_seconds=1, connect_timeout_seconds=1) as service,
         asyncio.TaskGroup() as tasks,
     ):
-        for _ in range(_CLIENTS):
-            tasks.create_task(client(service.port))
+        clients = [tasks.create_task(client(service.port)) for _ in range(_CLIENTS)]
         for number in range(form.rounds(short=3, full=60)):
             before = repeats
             proxy.arm(Fault("stall", _STALLS[number % len(_STALLS)]))
@@ -68,8 +67,12 @@ async def test_clients_time_out_and_repeat(home: Path, cluster: Cluster, form: F
             trial.row.rounds += 1
             await asyncio.sleep(random.uniform(0, 0.5))
         ending.set()
-    trial.row.remark = f"repeated {repeats:,} times"
+        async with asyncio.timeout(60):
+            await asyncio.gather(*clients)
+        peak = peak_mib(service.pid)
+    trial.row.remark = f"repeated {repeats:,} times, at most {peak:.0f} MiB"
     await trial.account()
+    assert peak < _MOST_MIB
 
 
 async def test_clients_hang_up_in_the_middle(home: Path, cluster: Cluster, form: Form, trial: Trial) -> None:
