@@ -45,7 +45,7 @@ class Load:
         self._most = most
         self._moments = array("d")
         self._again: deque[int] = deque()
-        self._flying: list[Sequence[int]] = []
+        self._flying = 0
         self._fresh = True
         self._ending = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -81,12 +81,7 @@ class Load:
     @property
     def flying(self) -> int:
         """How many requests are under way."""
-        return len(self._flying)
-
-    @property
-    def flying_events(self) -> int:
-        """How many events they carry."""
-        return sum(map(len, self._flying))
+        return self._flying
 
     @property
     def last_acknowledged(self) -> float:
@@ -114,11 +109,11 @@ class Load:
                 kind = random.choice(list(_SIZES))
                 numbers = self._taken(kind)
                 if numbers:
-                    self._flying.append(numbers)
+                    self._flying += 1
                     try:
                         missing = await self._send(connection, kind, numbers)
                     finally:
-                        self._flying.remove(numbers)
+                        self._flying -= 1
                     if self._retry:
                         self._again.extend(missing)
                     if missing:

@@ -26,6 +26,10 @@ _END_THE_SERVICES = (
     "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
     "WHERE application_name LIKE 'percorso%' AND pid <> pg_backend_pid()"
 )
+_LEFT = (
+    "SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int "
+    "- count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
+)
 
 
 @asynccontextmanager
@@ -45,10 +49,12 @@ async def _no_connections_left(cluster: Cluster) -> AsyncIterator[None]:
         takers = [asyncio.create_task(take()) for _ in range(8)]
         try:
 
-            async def has_none() -> bool:
-                return not await admin.fetchval(_END_THE_SERVICES)
+            async def they_have_all() -> bool:
+                ended: int = await admin.fetchval(_END_THE_SERVICES)
+                left: int = await admin.fetchval(_LEFT)
+                return ended == 0 and left <= 0
 
-            await until(has_none, 60)
+            await until(they_have_all, 60)
         finally:
             for taker in takers:
                 taker.cancel()
