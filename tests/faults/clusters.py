@@ -6,7 +6,7 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -50,13 +50,21 @@ def free_port() -> int:
 
 
 class Cluster:
-    """One server. `create` or `copy` makes its files; it may be started and ended any number of times."""
+    """One server. `create` or `copy` makes its files; it may be started and ended any number of times.
 
-    def __init__(self, place: Place, **settings: str) -> None:
+    `within` is a command that runs another where the server's files are, if they are not there for everyone.
+    """
+
+    def __init__(self, place: Place, *, within: Sequence[str] = (), **settings: str) -> None:
         self.place = place
+        self._within = within
         self.port = free_port()
         self._settings = _SETTINGS | settings
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def _log(self) -> Path:
+        return self.place.home.with_suffix(".log")
 
     @property
     def url(self) -> str:
@@ -87,7 +95,7 @@ class Cluster:
 
     async def copy(self, template: "Cluster") -> None:
         """Take the files of another server, which must not run; owners and modes stay."""
-        command = ("cp", "-a", str(template.place.data), str(self.place.data))
+        command = (*self._within, "cp", "-a", str(template.place.data), str(self.place.data))
         await asyncio.to_thread(subprocess.run, command, check=True)
 
     async def follow(self, primary: "Cluster") -> None:
@@ -122,11 +130,12 @@ class Cluster:
             await asyncio.sleep(0.05)
 
     def _launched(self, settings: dict[str, str]) -> subprocess.Popen[bytes]:
-        options = [f"--{name}={value}" for name, value in (self._settings | settings).items()]
+        command = (*self._within, self.place.programs / "postgres", "-D", self.place.data, "-p", str(self.port))
+        options = (f"--{name}={value}" for name, value in (self._settings | settings).items())
         account = self.place.account
-        with self.place.log.open("ab") as log:
+        with self._log.open("ab") as log:
             return subprocess.Popen(
-                [self.place.programs / "postgres", "-D", self.place.data, "-p", str(self.port), *options],
+                [*command, *options],
                 cwd="/",
                 env={"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"},
                 stdin=subprocess.DEVNULL,
@@ -199,4 +208,4 @@ class Cluster:
 
     def log(self) -> str:
         """The end of what the server wrote."""
-        return self.place.log.read_text(errors="replace")[-4000:]
+        return self._log.read_text(errors="replace")[-4000:]

@@ -25,7 +25,7 @@ async def test_the_service_is_stopped_under_load(
     ends = []
     service = Service(home, cluster.url, workers=workers, drain_seconds=_DRAIN_SECONDS)
     async with service, Load([service.port], trial.ledger) as load:
-        for _ in range(form.rounds(short=2, full=30)):
+        for _ in range(form.rounds(short=1 if workers > 1 else 2, full=30)):
             await asyncio.sleep(random.uniform(0.2, 1.0))
             stopping = monotonic()
             assert await service.terminate(_DRAIN_SECONDS) == 0, service.log()
