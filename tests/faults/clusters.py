@@ -130,7 +130,8 @@ class Cluster:
             await asyncio.sleep(0.05)
 
     def _launched(self, settings: dict[str, str]) -> subprocess.Popen[bytes]:
-        command = (*self._within, self.place.programs / "postgres", "-D", self.place.data, "-p", str(self.port))
+        program = str(self.place.programs / "postgres")
+        command = (*self._within, program, "-D", str(self.place.data), "-p", str(self.port))
         options = (f"--{name}={value}" for name, value in (self._settings | settings).items())
         account = self.place.account
         with self._log.open("ab") as log:

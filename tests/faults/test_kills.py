@@ -4,6 +4,7 @@ import asyncio
 import os
 import random
 import signal
+from functools import partial
 from pathlib import Path
 from time import monotonic
 
@@ -19,6 +20,10 @@ from writing import until
 async def _a_while() -> None:
     """Any moment will do: the faults are to fall into whatever is going on."""
     await asyncio.sleep(random.uniform(0.1, 1.0))
+
+
+def _is_gone(service: Service, worker: int) -> bool:
+    return worker not in service.workers()
 
 
 async def test_the_service_is_killed(home: Path, cluster: Cluster, form: Form, trial: Trial) -> None:
@@ -51,8 +56,8 @@ async def test_a_worker_is_killed(home: Path, cluster: Cluster, form: Form, tria
             await _a_while()
             victim = random.choice(service.workers())
             os.kill(victim, signal.SIGKILL)
-            await until(lambda: len(service.workers()) == 2)
             killed = monotonic()
+            await until(partial(_is_gone, service, victim))
             await trial.recovered(load, watch, killed)
             await until(lambda: len(service.workers()) == 3, 30)
             replaced.append(monotonic() - killed)
