@@ -11,6 +11,7 @@ from time import monotonic
 from faults.clusters import Cluster
 from faults.forms import Form
 from faults.loads import Load
+from faults.reads import Reads
 from faults.report import Trial
 from faults.servers import Service
 from faults.watch import Watch
@@ -91,6 +92,7 @@ async def test_the_database_is_killed(home: Path, cluster: Cluster, form: Form, 
         Service(home, cluster.url) as service,
         Watch(service.port) as watch,
         Load([service.port], trial.ledger) as load,
+        Reads(service.port, trial.ledger) as reads,
     ):
         for number in range(form.rounds(short=2, full=60)):
             await _a_while()
@@ -106,4 +108,5 @@ async def test_the_database_is_killed(home: Path, cluster: Cluster, form: Form, 
             await trial.recovered(load, watch, monotonic())
         await trial.settle(load)
         assert watch.live.keys() == {200}
+        assert not reads.unexpected, reads.unexpected[:3]
     assert load.hung_up == 0

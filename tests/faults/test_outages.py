@@ -13,6 +13,7 @@ import pytest
 from faults.clusters import Cluster
 from faults.forms import Form
 from faults.loads import Load
+from faults.reads import Reads
 from faults.report import Trial
 from faults.servers import Service
 from faults.watch import Watch
@@ -94,6 +95,7 @@ async def test_postgres_refuses_the_service(
         Service(home, cluster.url) as service,
         Watch(service.port) as watch,
         Load([service.port], trial.ledger) as load,
+        Reads(service.port, trial.ledger) as reads,
     ):
         for _ in range(form.rounds(short=1, full=15)):
             await load.acknowledged_more(random.randint(1, 50))
@@ -107,6 +109,7 @@ async def test_postgres_refuses_the_service(
             await trial.recovered(load, watch, monotonic())
         await trial.settle(load)
         assert watch.live.keys() == {200}
+        assert not reads.unexpected, reads.unexpected[:3]
     assert load.hung_up == 0
 
 
