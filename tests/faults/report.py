@@ -38,7 +38,7 @@ class Row:
             account = self.account
             counts = (f"{account.acknowledged:,}", account.lost, account.doubled, account.unsent)
         cells = (self.kind, self.rounds, *counts, _seconds(self.writes), _seconds(self.readies), self.remark)
-        return f"| {' | '.join(map(str, cells))} |".replace("|  |", "| |")
+        return "|" + "|".join(f" {cell} " if cell != "" else " " for cell in cells) + "|"
 
 
 def _seconds(values: Sequence[float]) -> str:
