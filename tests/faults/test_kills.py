@@ -27,6 +27,11 @@ def _is_gone(service: Service, worker: int) -> bool:
     return worker not in service.workers()
 
 
+async def _all_write(cluster: Cluster, workers: int) -> bool:
+    """Whether so many workers are up, each with its one writing connection."""
+    return len(await cluster.backends()) == workers
+
+
 async def test_the_service_is_killed(home: Path, cluster: Cluster, form: Form, trial: Trial) -> None:
     trial.row.kind = "`kill -9` of the service"
     async with (
@@ -48,11 +53,11 @@ async def test_a_worker_is_killed(home: Path, cluster: Cluster, form: Form, tria
     trial.row.kind = "`kill -9` of one of three workers"
     replaced = []
     async with (
-        Service(home, cluster.url, workers=3) as service,
+        Service(home, cluster.url, workers=3, commit_connections=1) as service,
         Watch(service.port) as watch,
         Load([service.port], trial.ledger) as load,
     ):
-        await until(lambda: len(service.workers()) == 3, 30)
+        await until(partial(_all_write, cluster, 3), 60)
         for _ in range(form.rounds(short=2, full=60)):
             await _a_while()
             victim = random.choice(service.workers())
@@ -60,7 +65,7 @@ async def test_a_worker_is_killed(home: Path, cluster: Cluster, form: Form, tria
             killed = monotonic()
             await until(partial(_is_gone, service, victim))
             await trial.recovered(load, watch, killed)
-            await until(lambda: len(service.workers()) == 3, 30)
+            await until(partial(_all_write, cluster, 3), 60)
             replaced.append(monotonic() - killed)
         await trial.settle(load)
         # Who asks one after the other meets a worker that dies once at most each time: the others go on.
