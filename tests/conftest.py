@@ -101,6 +101,13 @@ async def services(database_url: str) -> AsyncIterator[Services]:
 
 
 @pytest.fixture
+async def one_lane(database_url: str) -> AsyncIterator[Services]:
+    """A process that writes on one connection: one group commit after the other."""
+    async with serving(settings_for(database_url, commit_connections=1)) as running:
+        yield running
+
+
+@pytest.fixture
 async def client(database_url: str) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a service on this test's database, with a key that has every scope."""
     async with running(database_url) as (_, made):

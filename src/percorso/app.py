@@ -2,11 +2,14 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cached_property
 from importlib.metadata import version
+from typing import Any
 
 import structlog
 from fastapi import Depends, FastAPI
-from starlette.types import ASGIApp
+from starlette.middleware.errors import ServerErrorMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from percorso.http import batches, customers, health, interactions, keys, openapi, problems, rejected, touchpoints
 from percorso.http.access import SCOPES, Keys
@@ -35,14 +38,26 @@ Errors are `application/problem+json`: a 4xx says what to mend, a 5xx is safe to
 
 
 class _Application(FastAPI):
-    """FastAPI, with percorso's own layers around the framework's, and a short way past those for the hot path."""
+    """FastAPI within percorso's own layers, with a short way past it for the hot path."""
 
-    most_requests: int
+    def __init__(self, *, most_requests: int, **given: Any) -> None:
+        super().__init__(**given)
+        self._most_requests = most_requests
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request, or the lifespan."""
+        await self.layers(scope, receive, send)
 
     def build_middleware_stack(self) -> ASGIApp:
-        framework = super().build_middleware_stack()
-        direct = Direct(framework, self.routes, of=self)
-        return Bounded(Observed(EncodedSlashes(direct)), most=self.most_requests)
+        """The framework's layers, but for its answer to what no one foresaw: `Observed` gives that, and counts it."""
+        stack = super().build_middleware_stack()
+        return stack.app if isinstance(stack, ServerErrorMiddleware) else stack
+
+    @cached_property
+    def layers(self) -> ASGIApp:
+        """What a request passes through."""
+        direct = Direct(super().__call__, self.routes, of=self)
+        return Bounded(Observed(EncodedSlashes(direct)), most=self._most_requests)
 
 
 def create_app(settings: Settings | None = None, *, writer_class: type[Writer] = Writer) -> FastAPI:
@@ -68,12 +83,12 @@ def create_app(settings: Settings | None = None, *, writer_class: type[Writer] =
         separate_input_output_schemas=False,
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
+        most_requests=settings.max_concurrent_requests,
     )
     interactions.add_storing(app.router)
     for room in (interactions, batches, customers, touchpoints, rejected, keys, health):
         app.include_router(room.router)
     problems.install(app)
-    app.most_requests = settings.max_concurrent_requests
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
     return app
 

@@ -1,8 +1,9 @@
 """The statements that hot routes send: how many, and that each uses its index on a table of many partitions."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -38,37 +39,48 @@ async def service(database_url: str) -> AsyncIterator[tuple[FastAPI, httpx.Async
         yield app, client
 
 
-@contextmanager
-def statements_read(app: FastAPI) -> Iterator[list[Statement]]:
+@asynccontextmanager
+async def statements_read(app: FastAPI) -> AsyncIterator[list[Statement]]:
     """What is sent through the pool while the block runs."""
     seen: list[Statement] = []
     services: Services = app.state.services
 
-    def note(_connection: object, _cursor: object, statement: str, parameters: tuple[Any, ...], *_: object) -> None:
-        seen.append((statement, parameters))
+    def note(record: Any) -> None:
+        seen.append((record.query, tuple(record.args or ())))
 
-    event.listen(services.engine.sync_engine, "before_cursor_execute", note)
+    def listen(connection: Any, *_: object) -> None:
+        connection.driver_connection.add_query_logger(note)
+
+    def leave(connection: Any, *_: object) -> None:
+        connection.driver_connection.remove_query_logger(note)
+
+    pool = services.engine.sync_engine.pool
+    event.listen(pool, "checkout", listen)
+    event.listen(pool, "checkin", leave)
     try:
         yield seen
+        await asyncio.sleep(0)  # asyncpg tells of a statement when the loop comes round
     finally:
-        event.remove(services.engine.sync_engine, "before_cursor_execute", note)
+        event.remove(pool, "checkout", listen)
+        event.remove(pool, "checkin", leave)
 
 
 @contextmanager
 def statements_written(app: FastAPI) -> Iterator[list[str]]:
     """What the writer sends while the block runs, COPY aside, which asyncpg does not tell of."""
     seen: list[str] = []
-    session = app.state.services.writer._session  # noqa: SLF001 - there is no other way to listen
-    assert session is not None
+    lanes = app.state.services.writer._lanes  # noqa: SLF001 - there is no other way to listen
 
     def note(record: Any) -> None:
         seen.append(record.query)
 
-    session.add_query_logger(note)
+    for lane in lanes:
+        lane.session.add_query_logger(note)
     try:
         yield seen
     finally:
-        session.remove_query_logger(note)
+        for lane in lanes:
+            lane.session.remove_query_logger(note)
 
 
 async def plan_of(database: "asyncpg.Connection[asyncpg.Record]", statement: Statement, *, generic: bool) -> str:
@@ -85,13 +97,14 @@ async def test_the_most_frequent_requests_send_few_statements(
     recent = [make(occurred_at=(now - timedelta(days=days)).isoformat()) for days in (1, 2, 3)]
     [receipt, *_] = await store(client, *recent)
     await store(client, make(occurred_at="2015-01-01T00:00:00Z"))
-    await client.get(ANNA)  # so that the key is remembered
+    # So that the key is remembered, and asyncpg has asked what an array of UUIDs is.
+    await client.get("/v1/customers/email:anna@example.com")
     one = f"/v1/interactions/{receipt['interaction_id']}"
     for path, most in (
-        (f"{ANNA}?limit=2", 2),  # the customer, and the latest quarter
-        (f"{ANNA}?limit=3", 4),  # a fourth was looked for: the year, and all that is older
-        (f"{ANNA}?order=asc", 2),
-        (f"{ANNA}?from={(now - timedelta(days=30)).isoformat().replace('+00:00', 'Z')}", 2),
+        (f"{ANNA}?limit=2", 1),  # the latest quarter
+        (f"{ANNA}?limit=3", 2),  # a fourth was looked for in all that is older
+        (f"{ANNA}?order=asc", 1),
+        (f"{ANNA}?from={(now - timedelta(days=30)).isoformat().replace('+00:00', 'Z')}", 1),
         ("/v1/customers/email:anna@example.com", 2),
         (one, 2),
         (f"{one}/revisions", 2),
@@ -101,7 +114,7 @@ async def test_the_most_frequent_requests_send_few_statements(
         ("/v1/touchpoints", 1),
         ("/v1/rejected", 1),
     ):
-        with statements_read(app) as seen:
+        async with statements_read(app) as seen:
             assert (await client.get(path)).status_code == 200
         assert 0 < len(seen) <= most, (path, [statement for statement, _ in seen])
         assert not any(re.search(r"OFFSET|count\(\*\) OVER", statement) for statement, _ in seen)
@@ -112,17 +125,18 @@ async def test_to_store_sends_a_handful_of_statements_however_many_there_are(
 ) -> None:
     app, client = service
     await store(client, make(customer={"email": "anna@example.com", "phone": "+39066982"}))
-    with statements_read(app) as read, statements_written(app) as written:
-        await store(client, make())
+    async with statements_read(app) as read:
+        with statements_written(app) as written:
+            await store(client, make())
     assert read == []
+    assert len(written) == 1, written
+    with statements_written(app) as written:
+        await store_all(client, [make() for _ in range(400)])
     # BEGIN, the row of the commit log, COMMIT; and two COPY.
     assert len(written) <= 3, written
     with statements_written(app) as written:
-        await store_all(client, [make() for _ in range(400)])
-    assert len(written) <= 3, written
-    with statements_written(app) as written:
         await store_all(client, [make(customer={"email": f"c{n}@example.com", "crm_id": f"C-{n}"}) for n in range(400)])
-    assert len(written) <= 20, written
+    assert len(written) <= 4, written
 
 
 async def test_hot_reads_use_their_indexes_on_many_partitions(
@@ -162,7 +176,7 @@ async def test_hot_reads_use_their_indexes_on_many_partitions(
         ("/v1/touchpoints/rare/interactions?order=asc&channel=phone", "touchpoint_id"),
         (f"/v1/interactions?source=test&id={items[7]['id']}", "pkey"),
     ):
-        with statements_read(app) as seen:
+        async with statements_read(app) as seen:
             assert (await client.get(path)).status_code == 200, path
         hot = [statement for statement in seen if re.search(r"FROM interactions\b", statement[0])]
         assert hot

@@ -103,7 +103,7 @@ async def test_any_order_any_repetition_and_two_processes_end_in_the_same_custom
         oldest = min(strong or members, key=lambda row: (row["first_seen_at"], row["identity_id"]))
         assert customer_id == oldest["identity_id"]
         async with reading(both[0].engine) as session:
-            page = await journey.page(session, [row["identity_id"] for row in members], Filters())
+            page = await journey.page(session, customer_id, Filters())
         journeys = [each.interaction_id for each in page.items]
         theirs = [number for number, contact in enumerate(seen) if by_strength(contact)[0] in group]
         assert journeys == [next(v.interaction_id for n, v in told if n == number) for number in theirs]

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from datetime import UTC, datetime
 
 import asyncpg
 
@@ -10,9 +9,8 @@ from percorso.http.services import Services
 from percorso.ingest.verdict import Verdict
 from percorso.queries import customers
 from percorso.queries.customers import Customer
-from percorso.storage import identities
+from percorso.storage import groups
 from percorso.storage.database import WriteSession, reading
-from percorso.storage.identities import Link
 from support import Make
 from writing import Database, count, processes, retries, take, until, waiting_for_a_lock
 
@@ -129,8 +127,11 @@ async def test_links_made_at_the_same_time_do_not_miss_each_other(
     anna, phone = services.identifiers.one("email", ANNA["email"]).id, services.identifiers.one("phone", "+39066982").id
     session = WriteSession(await asyncpg.connect(database_url))
     async with session.transaction():
-        link = Link(min(anna, phone), max(anna, phone), anna, "test", datetime.now(UTC))
-        assert await identities.link(session, [link])
+        await groups.define(session)
+        await session.execute(
+            "SELECT pg_temp.percorso_link(ARRAY[$1::uuid], ARRAY[$2::uuid], ARRAY[$1], '{test}', ARRAY[now()])",
+            *sorted((anna, phone)),
+        )
         meanwhile = asyncio.create_task(take(services, make(customer=ANNA | CRM)))
         await until(lambda: _waits_or_is_done(database, meanwhile))
     await session.close()

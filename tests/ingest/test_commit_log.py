@@ -18,12 +18,12 @@ READABLE = (
 
 
 async def test_one_row_a_group_names_what_was_new(
-    services: Services, database_url: str, database: Database, make: Make
+    one_lane: Services, database_url: str, database: Database, make: Make
 ) -> None:
     known = make(occurred_at="2026-03-01T10:59:59.999Z", customer={"email": "anna@example.com", "phone": "+39066982"})
-    async with occupied(services, database, database_url, known):
+    async with occupied(one_lane, database, database_url, known):
         new = [make(occurred_at=f"2026-03-01T1{n}:30:00+01:00", customer={"crm_id": str(n)}) for n in range(3)]
-        tasks = [asyncio.create_task(take(services, item, known, item, {"broken": 1})) for item in new]
+        tasks = [asyncio.create_task(take(one_lane, item, known, item, {"broken": 1})) for item in new]
         await until(lambda: queued() == 13)
     stored = [(await task)[0] for task in tasks]
     rows = await database.fetch("SELECT *, xid8::text AS xid, xmin::text AS row_xmin FROM commits ORDER BY xid8")
@@ -38,7 +38,7 @@ async def test_one_row_a_group_names_what_was_new(
     assert rows[0]["hours"] == [datetime(2026, 3, 1, 10, tzinfo=UTC)]
     assert rows[1]["hours"] == [datetime(2026, 3, 1, hour, tzinfo=UTC) for hour in (9, 10, 11)]
     assert all(int(row["xid"]) % 2**32 == int(row["row_xmin"]) for row in rows)
-    assert all(row["generation"] == services.deployment.generation for row in rows)
+    assert all(row["generation"] == one_lane.deployment.generation for row in rows)
     # The transaction of the log row is that of the facts.
     assert await database.fetchval("SELECT count(DISTINCT xmin::text) FROM interactions") == 2
 

@@ -17,6 +17,7 @@ from percorso.ingest.known import Known
 from percorso.ingest.pipeline import Pipeline
 from percorso.ingest.verdict import Verdict
 from percorso.ingest.writer import Writer
+from percorso.storage import groups
 from percorso.storage.database import WriteSession, connect
 from percorso.storage.interactions import Row
 from support import Make, database_of, settings_for
@@ -51,11 +52,11 @@ async def test_a_row_that_postgres_refuses_is_quarantined_and_its_neighbours_are
 
 
 async def test_rows_refused_in_a_group_of_many_waiters_leave_each_its_own_verdicts_in_order(
-    services: Services, database_url: str, database: Database, make: Make
+    one_lane: Services, database_url: str, database: Database, make: Make
 ) -> None:
     await database.execute(CURSE)
     known = make()
-    async with occupied(services, database, database_url, known):
+    async with occupied(one_lane, database, database_url, known):
         waiters = [
             [make(), make(text="cursed"), {"broken": 1}, make(), known],
             [make(text="cursed")],
@@ -63,7 +64,7 @@ async def test_rows_refused_in_a_group_of_many_waiters_leave_each_its_own_verdic
             [make(), make()],
             [known | {"text": "other"}, make(text="cursed"), make()],
         ]
-        tasks = [asyncio.create_task(take(services, *items)) for items in waiters]
+        tasks = [asyncio.create_task(take(one_lane, *items)) for items in waiters]
         await until(lambda: queued() == 13)
     told = [[verdict.status for verdict in await task] for task in tasks]
     assert told == [
@@ -171,6 +172,7 @@ async def test_one_statement_copying_and_the_careful_way_store_the_same(
     ways = ((200, 0), (0, 0), (0, 10**9))
     for url, (statement_rows, careful) in zip((database_url, *other_urls), ways, strict=True):
         session = WriteSession(await connect(url, settings_for(url), name="test"))
+        await groups.define(session)
         known = Known(1000)
         known.careful = careful
         targets.append(group.Target(session, known, 1, 10, statement_rows))

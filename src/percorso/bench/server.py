@@ -16,9 +16,10 @@ import uvicorn
 from fastapi import FastAPI
 
 from percorso.app import create_app
+from percorso.http.connections import Connection
 from percorso.ingest.verdict import Verdict
 from percorso.ingest.writer import Writer
-from percorso.ops import logs
+from percorso.ops import logs, process
 from percorso.settings import Settings
 from percorso.storage.interactions import Row
 from percorso.storage.rejected import Rejection
@@ -86,10 +87,13 @@ def _end_with_input() -> None:
 
 def main(name: str) -> None:
     """Serve one of the applications, in the way of `percorso serve` with one worker."""
+    app = APPLICATIONS[name]()
+    process.settle()
     config = uvicorn.Config(
-        APPLICATIONS[name](),
+        app,
         host="127.0.0.1",
         port=0,
+        http="httptools" if name == "ordinary" else Connection,
         log_config=None,
         access_log=False,
         server_header=False,

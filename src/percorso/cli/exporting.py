@@ -22,7 +22,7 @@ from percorso.errors import StartupError
 from percorso.http import parameters
 from percorso.http.services import Services
 from percorso.ops import logs
-from percorso.queries import export
+from percorso.queries import customers, export
 from percorso.settings import Settings
 
 _LINE_BREAKS: Final = bytes.maketrans(b"\r\n", b"  ")
@@ -81,7 +81,8 @@ async def _write(
     async with export.snapshot(services.engine) as session:
         identities = None
         if customer is not None:
-            identities = (await parameters.customer(customer, services, session)).identity_ids
+            identity = await parameters.customer(customer, services)
+            identities = (await customers.by_identity(session, identity)).identity_ids
         parts = await export.parts(session, since=since, until=until)
         total = sum(part.size for part in parts)
         with bars() as progress:

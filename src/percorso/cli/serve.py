@@ -19,7 +19,8 @@ from uvicorn.supervisors import Multiprocess
 from percorso.app import create_app
 from percorso.cli.running import engine_of, settings_with, with_database
 from percorso.http.access import SCOPES
-from percorso.ops import logs
+from percorso.http.connections import Connection
+from percorso.ops import logs, process
 from percorso.queries import api_keys
 from percorso.settings import Settings
 from percorso.storage import api_keys as store
@@ -56,6 +57,7 @@ def serve(
         config = uvicorn.Config(
             "percorso.cli.serve:worker",
             factory=True,
+            http=Connection,
             host=settings.host,
             port=settings.port,
             workers=settings.workers,
@@ -72,7 +74,10 @@ def worker() -> FastAPI:
     """The application of one process, with the settings that `serve` handed down."""
     settings = Settings()
     logs.configure(settings.log_level, settings.log_format)
-    return create_app(settings)
+    Connection.patience_seconds = settings.receive_timeout_seconds
+    app = create_app(settings)
+    process.settle()
+    return app
 
 
 def _leave(*_: object) -> None:

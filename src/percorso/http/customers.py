@@ -1,17 +1,21 @@
 """Customers, and their journeys."""
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 
 from percorso.http import answers
 from percorso.http.access import MayRead
 from percorso.http.documented import CustomerDocument, Journey
 from percorso.http.documented import answers as documented
-from percorso.http.parameters import Cursor, Details, Filtered, TheCustomer, narrowed
-from percorso.http.services import Reads, Use
+from percorso.http.parameters import Cursor, Details, Filtered, TheCustomer, narrowed, only_known
+from percorso.http.routing import DirectRoute
+from percorso.http.services import Use
 from percorso.queries import customers, journey
+from percorso.storage.database import reading
 
-router = APIRouter(prefix="/v1/customers", tags=["Customers"])
+router = APIRouter(
+    prefix="/v1/customers", tags=["Customers"], route_class=DirectRoute, dependencies=[Depends(only_known)]
+)
 
 
 @router.get(
@@ -26,7 +30,6 @@ async def read_journey(
     customer: TheCustomer,
     filters: Filtered,
     use: Use,
-    session: Reads,
     cursor: Cursor = None,
     details: Details = True,  # noqa: FBT002 - FastAPI passes it by name
 ) -> Response:
@@ -35,9 +38,10 @@ async def read_journey(
     Pages stay right while interactions arrive: follow `next_cursor`, with the same filters.
     """
     wanted = narrowed(filters, cursor, list_=f"journey-{filters.order}")
-    page = await journey.page(session, customer.identity_ids, wanted)
-    items = [answers.interaction(found, customer.customer_id, use.identifiers, details=details) for found in page.items]
-    return answers.page_response(request, items, page.next_cursor, customer_id=str(customer.customer_id))
+    async with reading(use.engine) as session:
+        page = await journey.page(session, customer, wanted)
+    items = [answers.interaction(found, page.customer_id, use.identifiers, details=details) for found in page.items]
+    return answers.page_response(request, items, page.next_cursor, customer_id=str(page.customer_id))
 
 
 @router.get(
@@ -46,14 +50,16 @@ async def read_journey(
     response_class=Response,
     responses=documented(CustomerDocument, 404, says="The customer."),
 )
-async def read_customer(request: Request, _: MayRead, customer: TheCustomer, session: Reads) -> Response:
+async def read_customer(request: Request, _: MayRead, customer: TheCustomer, use: Use) -> Response:
     """Read who a customer is: every identifier, the first and the last contact, and how many there were.
 
     Ids that a customer had before it was joined with another keep working; `customer_id` is the present one.
     """
-    contact = await customers.contact(session, customer)
+    async with reading(use.engine) as session:
+        this = await customers.by_identity(session, customer)
+        contact = await customers.contact(session, this)
     content = {
-        "customer_id": str(customer.customer_id),
+        "customer_id": str(this.customer_id),
         "identifiers": [
             {
                 "kind": identity.kind,
@@ -61,7 +67,7 @@ async def read_customer(request: Request, _: MayRead, customer: TheCustomer, ses
                 "strong": identity.strong,
                 "first_seen_at": answers.moment(identity.first_seen_at),
             }
-            for identity in customer.identities
+            for identity in this.identities
         ],
         "first_contact_at": None if contact.first_at is None else answers.moment(contact.first_at),
         "last_contact_at": None if contact.last_at is None else answers.moment(contact.last_at),

@@ -1,6 +1,5 @@
 """Whether the service is well, and what it counts."""
 
-import asyncio
 import os
 from http import HTTPStatus
 
@@ -52,7 +51,7 @@ async def check_ready(use: Use) -> Response:
 
 async def _database(use: Services) -> dict[str, str]:
     try:
-        async with asyncio.timeout(use.settings.connect_timeout_seconds), reading(use.engine) as session:
+        async with reading(use.engine, seconds=use.settings.connect_timeout_seconds) as session:
             version = await health.schema_version(session)
     except Exception as error:
         if not is_away(error):

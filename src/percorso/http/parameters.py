@@ -2,24 +2,25 @@
 
 import re
 import uuid
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, get_origin
+from typing import Annotated, Any, Final, Literal, get_origin
 
 from asyncpg.pgproto.pgproto import UUID
 from fastapi import Depends, Path, Query, Request
 from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
 from pydantic import BeforeValidator, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 from pydantic_core import PydanticCustomError
 from starlette.convertors import PathConvertor, register_url_convertor
 
 from percorso.details import Moment
 from percorso.errors import InvalidRequest, NotFound, Problem
-from percorso.http.services import Reads, Use
+from percorso.http.services import Use
 from percorso.ingest.document import distinct
 from percorso.interaction import TOUCHPOINT_PATTERN, Channel, Direction, Function
-from percorso.queries import cursor, customers
-from percorso.queries.customers import Customer
+from percorso.queries import cursor
 from percorso.queries.interactions import Filters
 
 SLASH = "\ufdd0"
@@ -61,6 +62,10 @@ Limit = Annotated[int, Query(ge=1, le=500, description="Most items in a page.")]
 Cursor = Annotated[str | None, Query(max_length=512, description="`next_cursor` of the page before.")]
 
 
+_KNOWN: Final[dict[Callable[..., Any], dict[str, bool]]] = {}
+"""The query parameters of each route's function, found out once."""
+
+
 def _known(dependant: Dependant) -> dict[str, bool]:
     """The query parameters of a route, and whether each may be repeated."""
     known = {field.alias: get_origin(field.field_info.annotation) is tuple for field in dependant.query_params}
@@ -76,7 +81,8 @@ async def only_known(request: Request) -> None:
         raise NotFound("Nothing has a NUL character in its name.")
     if not request.scope["query_string"]:
         return
-    known = _known(request.scope["route"].dependant)
+    route: APIRoute = request.scope["route"]
+    known = _KNOWN.get(route.endpoint) or _KNOWN.setdefault(route.endpoint, _known(route.dependant))
     found: list[tuple[tuple[str, ...], str]] = []
     for name, value in request.query_params.multi_items():
         if name not in known:
@@ -144,7 +150,7 @@ def position(given: str | None, *, list_: str) -> UUID | None:
 
 def narrowed(filters: Filters, given: str | None, *, list_: str) -> Filters:
     """The filters of the page that a cursor leads to."""
-    return replace(filters, after=position(given, list_=list_))
+    return filters if given is None else replace(filters, after=position(given, list_=list_))
 
 
 async def customer(
@@ -157,17 +163,11 @@ async def customer(
         ),
     ],
     use: Use,
-    session: Reads,
-) -> Customer:
-    """The customer that a path names."""
-    return await customers.by_identity(session, _identity(customer, use))
-
-
-def _identity(reference: str, use: Use) -> UUID:
-    """The identity that stands for a customer reference."""
-    if _ANY_UUID.fullmatch(reference):
-        return UUID(reference)
-    kind, colon, value = reference.partition(":")
+) -> UUID:
+    """The identity that stands for the customer whom a path names: every id a customer ever had is an identity's."""
+    if _ANY_UUID.fullmatch(customer):
+        return UUID(customer)
+    kind, colon, value = customer.partition(":")
     try:
         if colon:
             return use.identifiers.one(kind, value).id
@@ -178,4 +178,4 @@ def _identity(reference: str, use: Use) -> UUID:
     raise InvalidRequest("The customer is not named as it must be.", problems=problems)
 
 
-TheCustomer = Annotated[Customer, Depends(customer, scope="function")]
+TheCustomer = Annotated[UUID, Depends(customer)]

@@ -3,10 +3,10 @@
 import base64
 from typing import Annotated, Any
 
+from asyncpg import Record
 from asyncpg.pgproto.pgproto import UUID
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
-from sqlalchemy import RowMapping
 
 from percorso.http import answers
 from percorso.http.access import MayRead
@@ -56,7 +56,7 @@ async def read_rejected_item(request: Request, rejection_id: RejectionId, _: May
     return answers.tagged(request, answers.json_response(_document(row)))
 
 
-def _document(row: RowMapping) -> dict[str, Any]:
+def _document(row: Record) -> dict[str, Any]:
     try:
         payload, encoding = row["payload"].decode(), "utf-8"
     except UnicodeDecodeError:

@@ -3,10 +3,10 @@
 from http import HTTPStatus
 from typing import Annotated, Any
 
+from asyncpg import Record
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import RowMapping
 
 from percorso.http import answers
 from percorso.http.access import MayRead, MayWrite
@@ -115,7 +115,7 @@ async def describe_touchpoint(
     return answers.json_response(document, status=HTTPStatus.CREATED if new else HTTPStatus.OK)
 
 
-def _document(row: RowMapping) -> dict[str, Any]:
+def _document(row: Record) -> dict[str, Any]:
     names = ("slug", "channel", "name", "function", "stage", "owner", "location", "discovered")
     times = ("created_at", "updated_at")
     return {name: row[name] for name in names} | {name: answers.moment(row[name]) for name in times}

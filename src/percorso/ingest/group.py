@@ -67,10 +67,10 @@ class _Way(Enum):
 
 
 class _Unmet(NamedTuple):
-    """Of rows, what is not known to be stored: identifiers, each with a row that names it, and links."""
+    """Of rows, what is not known to be stored: identifiers and links, each with a row that names it."""
 
     identifiers: Sequence[tuple[Row, Identifier]]
-    links: Mapping[tuple[UUID, UUID], Link]
+    links: Sequence[tuple[Row, Link]]
 
 
 async def write(target: Target, rows: Sequence[Row], rejections: Sequence[Rejection], *, again: bool) -> list[Verdict]:
@@ -178,30 +178,23 @@ async def _commit(
     `own` are the rows, by `id()`, that an earlier try may have stored.
     """
     session, known = target.session, target.known
-    firsts = {row.key: row for row in reversed(rows)}
+    firsts = sorted({row.key: row for row in reversed(rows)}.values(), key=_key)
+    unmet = _unmet(known, firsts)
     standing: dict[UUID, Stored] = {}
     with limited(session, target.seconds):
-        unmet = _unmet(known, rows)
-        if unmet.identifiers:
-            unmet = await _recalled(target, rows, unmet)
-        alone = way is _Way.STATEMENT and not unmet.links and not rejections
-        async with nullcontext() if alone else session.transaction():
-            keys, customers = await _STORE[way](target, sorted(firsts.values(), key=_key), unmet) if rows else ((), {})
-            stored = {id(row) for key, row in firsts.items() if key in keys}
-            if len(stored) < len(rows):
-                standing = await interactions.stored_under(session, [row.key for row in rows if id(row) not in stored])
+        async with nullcontext() if way is _Way.STATEMENT and not rejections else session.transaction():
             if rejections:
                 await rejected.insert(session, rejections)
-            links = unmet.links
-            if links and standing:
-                links = _unmet(known, [row for row in rows if id(row) in stored]).links
-            of = {row.identifiers[0].id for row in rows if id(row) in stored}
-            of |= {each.identity_id for each in standing.values()}
-            changed = bool(links) and await identities.link(session, links.values())
-            known.recall(of - customers.keys(), customers)
-            if lacking := of if changed else of - customers.keys():
-                customers |= await identities.customers_of(session, lacking)
-    known.learn(customers, links)
+            keys, customers = await _STORE[way](target, firsts, unmet) if rows else ((), {})
+        stored = {id(row) for row in firsts if row.key in keys}
+        if len(stored) < len(rows):
+            standing = await interactions.stored_under(session, [row.key for row in rows if id(row) not in stored])
+        of = {row.identifiers[0].id for row in firsts if row.key in keys}
+        of |= {each.identity_id for each in standing.values()}
+        known.recall(of - customers.keys(), customers)
+        if lacking := of - customers.keys():
+            customers |= await identities.customers_of(session, lacking)
+    known.learn(customers, [link[:2] for row, link in unmet.links if row.key in keys])
     return [
         _stored(row, customers[row.identifiers[0].id])
         if id(row) in stored or (id(row) in own and _is_own(row, standing[row.key]))
@@ -210,18 +203,12 @@ async def _commit(
     ]
 
 
-async def _recalled(target: Target, rows: Sequence[Row], unmet: _Unmet) -> _Unmet:
-    """Learn what is stored of that which is not known, most often all of it; what is left."""
-    ids = {identifier.id for _, identifier in unmet.identifiers}
-    target.known.learn(*await identities.recall(target.session, list(ids), list(unmet.links)))
-    return _unmet(target.known, rows)
-
-
 async def _by_statement(target: Target, rows: Sequence[Row], unmet: _Unmet) -> _Outcome:
     return await groups.store(
         target.session,
         rows,
         met=unmet.identifiers,
+        links=unmet.links,
         touchpoint_ids=target.known.touchpoints,
         generation=target.generation,
         at=datetime.now(UTC),
@@ -236,6 +223,8 @@ async def _by_copy(target: Target, rows: Sequence[Row], unmet: _Unmet) -> _Outco
 async def _carefully(target: Target, rows: Sequence[Row], unmet: _Unmet) -> _Outcome:
     keys = await interactions.insert_new_keys(target.session, rows)
     new = [row for row in rows if row.key in keys]
+    if len(new) < len(rows):
+        unmet = _unmet(target.known, new)
     return keys, await _follow_keys(target, new, unmet) if new else {}
 
 
@@ -255,9 +244,7 @@ async def _follow_keys(target: Target, new: Sequence[Row], unmet: _Unmet) -> dic
         identity_ids=[row.identifiers[0].id for row in new],
         interaction_ids=[row.id for row in new],
     )
-    keys = {row.key for row in new}
-    met = [(row.received_at, identifier) for row, identifier in unmet.identifiers if row.key in keys]
-    return await identities.insert(session, met) if met else {}
+    return await groups.meet(session, unmet.identifiers, unmet.links) if unmet.identifiers else {}
 
 
 def _key(row: Row) -> UUID:
@@ -266,17 +253,17 @@ def _key(row: Row) -> UUID:
 
 def _unmet(known: Known, rows: Iterable[Row]) -> _Unmet:
     identifiers: list[tuple[Row, Identifier]] = []
-    links: dict[tuple[UUID, UUID], Link] = {}
+    links: list[tuple[Row, Link]] = []
     customers = known.customers
     for row in rows:
-        first, *others = row.identifiers
-        fresh = False
-        for other in others:
+        first = row.identifiers[0]
+        linked = len(links)
+        for other in row.identifiers[1:]:
             pair = (first.id, other.id) if first.id < other.id else (other.id, first.id)
             if pair not in known.links:
-                links.setdefault(pair, Link(*pair, row.id, row.source, row.received_at))
-                fresh = True
+                links.append((row, Link(*pair, row.id, row.source, row.received_at)))
         # An identity that is to be linked must be stored, whatever is known of it.
+        fresh = len(links) > linked
         identifiers += [(row, each) for each in row.identifiers if fresh or each.id not in customers]
     return _Unmet(identifiers, links)
 

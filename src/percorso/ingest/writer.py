@@ -21,7 +21,7 @@ from percorso.ingest.known import Known
 from percorso.ingest.verdict import Verdict
 from percorso.ops import logs, metrics
 from percorso.settings import Settings
-from percorso.storage import deployment
+from percorso.storage import deployment, groups
 from percorso.storage.database import AWAY, WriteSession, limited
 from percorso.storage.interactions import Row
 from percorso.storage.rejected import Rejection
@@ -142,8 +142,6 @@ class Writer:
     def _count(self, waiting: _Waiting, sign: int) -> None:
         self._rows += sign * (len(waiting.rows) + len(waiting.rejections))
         self._bytes += sign * waiting.size
-
-    def _measure(self) -> None:
         metrics.QUEUE_ROWS.set(self._rows)
         metrics.QUEUE_BYTES.set(self._bytes)
 
@@ -154,11 +152,9 @@ class Writer:
                     return
                 await _woken(self._idle)
             taken = self._take()
-            self._measure()
             await self._answer(lane, taken)
             for waiting in taken:
                 self._count(waiting, -1)
-            self._measure()
             if self._has_room():
                 _wake(self._crowded)
             if not self._reachable:
@@ -233,6 +229,7 @@ class Writer:
             with limited(session, self._settings.connect_timeout_seconds):
                 async with session.transaction():
                     self._generation = (await deployment.ensure(session)).generation
+                await groups.define(session)
         except BaseException:
             session.terminate()
             raise
@@ -259,7 +256,6 @@ class Writer:
                 waiting.verdicts.set_exception(Unavailable("The database cannot be reached.", retry_after=2))
             self._count(waiting, -1)
         self._queue.clear()
-        self._measure()
         _wake(self._crowded)
 
     async def _until_reachable(self, lane: _Lane) -> None:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from asyncpg.pgproto.pgproto import UUID
-from sqlalchemy import text
 
 from percorso.storage.database import ReadSession
 
@@ -26,15 +25,13 @@ _COLUMNS = "key_id, name, scopes, created_at, revoked_at"
 
 async def valid(session: ReadSession, key_hash: bytes) -> ApiKey | None:
     """The key of this hash, where it is not revoked. Relies on the unique key on `key_hash`."""
-    result = await session.execute(
-        text(f"SELECT {_COLUMNS} FROM api_keys WHERE key_hash = :key_hash AND revoked_at IS NULL"),
-        {"key_hash": key_hash},
+    row = await session.fetchrow(
+        f"SELECT {_COLUMNS} FROM api_keys WHERE key_hash = $1 AND revoked_at IS NULL", key_hash
     )
-    row = result.one_or_none()
     return None if row is None else ApiKey(*row)
 
 
 async def all_keys(session: ReadSession) -> list[ApiKey]:
     """Every key ever made, oldest first."""
-    result = await session.execute(text(f"SELECT {_COLUMNS} FROM api_keys ORDER BY created_at, key_id"))
-    return [ApiKey(*row) for row in result]
+    rows = await session.fetch(f"SELECT {_COLUMNS} FROM api_keys ORDER BY created_at, key_id")
+    return [ApiKey(*row) for row in rows]

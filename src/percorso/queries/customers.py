@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from asyncpg.pgproto.pgproto import UUID
-from sqlalchemy import text
 
 from percorso import ids
 from percorso.errors import UnknownCustomer
@@ -51,46 +50,39 @@ async def by_identity(session: ReadSession, identity_id: UUID) -> Customer:
 
     Relies on the primary key of identities and on `identities_customer_id_idx`.
     """
-    result = await session.execute(
-        text(
-            "SELECT m.identity_id, m.kind, m.value, m.strong, m.first_seen_at, m.customer_id "
-            "FROM identities one JOIN identities m ON m.customer_id = one.customer_id "
-            "WHERE one.identity_id = :identity_id ORDER BY m.strong DESC, m.first_seen_at, m.identity_id"
-        ),
-        {"identity_id": identity_id},
+    rows = await session.fetch(
+        "SELECT m.identity_id, m.kind, m.value, m.strong, m.first_seen_at, m.customer_id "
+        "FROM identities one JOIN identities m ON m.customer_id = one.customer_id "
+        "WHERE one.identity_id = $1 ORDER BY m.strong DESC, m.first_seen_at, m.identity_id",
+        identity_id,
     )
-    rows = result.all()
     if not rows:
         raise UnknownCustomer("No identifier and no customer id matches.")
-    return Customer(rows[0].customer_id, [Identity(*row[:-1]) for row in rows])
+    return Customer(rows[0]["customer_id"], [Identity(*row[:-1]) for row in rows])
 
 
 async def customer_ids(session: ReadSession, identity_ids: Sequence[UUID]) -> dict[UUID, UUID]:
     """The present customer of each of these identities. Relies on the primary key."""
-    result = await session.execute(
-        text("SELECT identity_id, customer_id FROM identities WHERE identity_id = ANY(:identity_ids)"),
-        {"identity_ids": list(identity_ids)},
+    rows = await session.fetch(
+        "SELECT identity_id, customer_id FROM identities WHERE identity_id = ANY($1)", identity_ids
     )
-    return {row.identity_id: row.customer_id for row in result}
+    return {row["identity_id"]: row["customer_id"] for row in rows}
 
 
 async def contact(session: ReadSession, customer: Customer) -> Contact:
     """Count the interactions of a customer. Relies on the primary key of interactions."""
-    result = await session.execute(
-        text(
-            "SELECT channel, count(*) AS interactions, min(id::text) AS first, max(id::text) AS last FROM interactions "
-            "WHERE identity_id = ANY(:identity_ids) GROUP BY channel ORDER BY channel"
-        ),
-        {"identity_ids": customer.identity_ids},
+    rows = await session.fetch(
+        "SELECT channel, count(*) AS interactions, min(id::text) AS first, max(id::text) AS last FROM interactions "
+        "WHERE identity_id = ANY($1) GROUP BY channel ORDER BY channel",
+        customer.identity_ids,
     )
-    rows = result.all()
 
     def moment(interaction_id: str) -> datetime:
         return ids.from_unix_ms(ids.occurred_ms(UUID(interaction_id).bytes))
 
     return Contact(
-        interactions=sum(row.interactions for row in rows),
-        by_channel={row.channel: row.interactions for row in rows},
-        first_at=min((moment(row.first) for row in rows), default=None),
-        last_at=max((moment(row.last) for row in rows), default=None),
+        interactions=sum(row["interactions"] for row in rows),
+        by_channel={row["channel"]: row["interactions"] for row in rows},
+        first_at=min((moment(row["first"]) for row in rows), default=None),
+        last_at=max((moment(row["last"]) for row in rows), default=None),
     )

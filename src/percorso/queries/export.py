@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from asyncpg.pgproto.pgproto import UUID
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from percorso import ids
-from percorso.storage.database import ReadSession
+from percorso.storage.database import ReadSession, reading
 
 _ROWS_AT_ONCE = 500
+_LONGEST_SECONDS = 30 * 86_400
 _BOUNDS = r"FROM \(''([0-9a-f-]{36})''\) TO \(''([0-9a-f-]{36})''\)"
 
 
@@ -28,29 +28,33 @@ class Part:
 @asynccontextmanager
 async def snapshot(engine: AsyncEngine) -> AsyncIterator[ReadSession]:
     """A read session whose every statement sees the same, and may take as long as it must."""
-    async with engine.connect() as connection:
-        await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-        await connection.execute(text("SET LOCAL statement_timeout = 0"))
-        await connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
-        yield ReadSession(connection)
+    async with (
+        reading(engine, seconds=_LONGEST_SECONDS) as session,
+        session.transaction(isolation="repeatable_read", readonly=True),
+    ):
+        await session.execute(
+            "SET LOCAL statement_timeout = 0;"
+            "SET LOCAL idle_in_transaction_session_timeout = 0;"
+            # A part is read whole: that it is, only its bounds tell.
+            "SET LOCAL plan_cache_mode = force_custom_plan"
+        )
+        yield session
 
 
 async def parts(session: ReadSession, *, since: datetime | None, until: datetime | None) -> list[Part]:
     """What holds the interactions of this time, the oldest first."""
-    result = await session.execute(
-        text(
-            f"SELECT CAST(b.ends[1] AS uuid) AS low, CAST(b.ends[2] AS uuid) AS high, pg_table_size(c.oid) AS size "
-            f"FROM pg_partition_tree('interactions') p JOIN pg_class c ON c.oid = p.relid "
-            f"CROSS JOIN LATERAL regexp_match(pg_get_expr(c.relpartbound, c.oid), '{_BOUNDS}') AS b(ends) "
-            "WHERE p.isleaf AND b.ends IS NOT NULL ORDER BY low"
-        )
+    rows = await session.fetch(
+        "SELECT b.ends[1]::uuid AS low, b.ends[2]::uuid AS high, pg_table_size(c.oid) AS size "
+        "FROM pg_partition_tree('interactions') p JOIN pg_class c ON c.oid = p.relid "
+        f"CROSS JOIN LATERAL regexp_match(pg_get_expr(c.relpartbound, c.oid), '{_BOUNDS}') AS b(ends) "
+        "WHERE p.isleaf AND b.ends IS NOT NULL ORDER BY low"
     )
     low = ids.LOWEST if since is None else ids.first_id_at(since)
     high = ids.HIGHEST if until is None else ids.first_id_at(until)
     return [
-        Part(max(low, part.low), min(high, part.high), part.size)
-        for part in result
-        if part.low < high and low < part.high
+        Part(max(low, part["low"]), min(high, part["high"]), part["size"])
+        for part in rows
+        if part["low"] < high and low < part["high"]
     ]
 
 
@@ -61,12 +65,10 @@ async def documents(
 
     Reads one partition once, or with identities its primary key; the server sorts it, and holds the cursor.
     """
-    mine = "" if identities is None else " AND identity_id = ANY(:identities)"
-    parameters = {"low": part.low, "high": part.high} | ({} if identities is None else {"identities": identities})
-    async with session.stream(
-        text(f"SELECT document::text FROM interactions WHERE id >= :low AND id < :high{mine} ORDER BY id"),
-        parameters,
-        execution_options={"yield_per": _ROWS_AT_ONCE},
-    ) as result:
-        async for rows in result.scalars().partitions():
-            yield rows
+    mine = "" if identities is None else " AND identity_id = ANY($3)"
+    arguments = [part.low, part.high, *([] if identities is None else [identities])]
+    cursor = await session.cursor(
+        f"SELECT document::text FROM interactions WHERE id >= $1 AND id < $2{mine} ORDER BY id", *arguments
+    )
+    while rows := await cursor.fetch(_ROWS_AT_ONCE):
+        yield [row["document"] for row in rows]

@@ -10,16 +10,20 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.util import greenlet_spawn
 
 from percorso.errors import StartupError
 from percorso.settings import Settings
 
-ReadSession = NewType("ReadSession", AsyncConnection)
-"""For `queries/`: every statement sees what is committed when it begins."""
+ReadSession = NewType("ReadSession", "asyncpg.Connection[asyncpg.Record]")
+"""For `queries/`: every statement sees what is committed when it begins, and stays prepared on its connection."""
 
 WriteSession = NewType("WriteSession", "asyncpg.Connection[asyncpg.Record]")
-"""For `storage/`: one transaction. asyncpg's own connection, since only that can COPY."""
+"""For `storage/`: one transaction. Both are asyncpg's own connection: only that can COPY, and nothing reads faster."""
+
+_LONGEST = "percorso_longest_session"
+"""The engine's option that says after how many seconds a session of its pool is cut."""
 
 OLDEST_SERVER = 150_000
 """`server_version_num` of PostgreSQL 15, the oldest that is tested."""
@@ -47,7 +51,14 @@ def create_engine(url: str, settings: Settings) -> AsyncEngine:
     """The process's pool of reading connections."""
 
     async def open_() -> "asyncpg.Connection[asyncpg.Record]":
-        return await _open(url, settings, name="percorso", longest=settings.statement_timeout_seconds)
+        return await _open(
+            url,
+            settings,
+            name="percorso",
+            longest=settings.statement_timeout_seconds,
+            # Each statement relies on one index whatever its parameters: to plan it anew for them costs more than it.
+            plan_cache_mode="force_generic_plan",
+        )
 
     engine = create_async_engine(
         parse_url(url),
@@ -56,6 +67,8 @@ def create_engine(url: str, settings: Settings) -> AsyncEngine:
         max_overflow=0,
         pool_timeout=settings.connect_timeout_seconds,
         pool_pre_ping=False,
+        # The server ends a statement first, where it can be heard.
+        execution_options={_LONGEST: settings.statement_timeout_seconds + settings.connect_timeout_seconds},
     )
     event.listen(engine.sync_engine, "checkout", _still_open)
     return engine
@@ -72,8 +85,10 @@ async def connect(url: str, settings: Settings, *, name: str) -> "asyncpg.Connec
     return await _open(url, settings, name=name, longest=settings.commit_timeout_seconds)
 
 
-async def _open(url: str, settings: Settings, *, name: str, longest: int) -> "asyncpg.Connection[asyncpg.Record]":
-    """Connect; the server ends whatever takes longer than `longest` seconds.
+async def _open(
+    url: str, settings: Settings, *, name: str, longest: int, **others: str
+) -> "asyncpg.Connection[asyncpg.Record]":
+    """Connect, with `others` of the server's settings; it ends whatever takes longer than `longest` seconds.
 
     Else a process that is cut off, or stopped in its tracks, would go on holding its locks. asyncpg itself reads the
     URL, since SQLAlchemy does not understand all that may stand in one, such as `sslmode`.
@@ -89,12 +104,13 @@ async def _open(url: str, settings: Settings, *, name: str, longest: int) -> "as
             "jit": "off",
             # What waits for others relies on seeing what they committed, however the database is set up.
             "default_transaction_isolation": "read committed",
+            **others,
         },
     )
 
 
 @contextmanager
-def limited(session: WriteSession, seconds: float) -> Iterator[None]:
+def limited(session: "asyncpg.Connection[asyncpg.Record]", seconds: float) -> Iterator[None]:
     """Cut the connection where what is done in this block takes longer, so that it fails with one of `AWAY`.
 
     A timeout that cancels is not enough: on a connection that answers no more, the rollback would wait for ever.
@@ -138,17 +154,30 @@ def is_away(error: BaseException) -> bool:
 
 
 @asynccontextmanager
-async def reading(engine: AsyncEngine) -> AsyncIterator[ReadSession]:
-    """A read session; each of its statements sees what is committed when it begins."""
-    async with engine.connect() as connection:
-        yield ReadSession(await connection.execution_options(isolation_level="AUTOCOMMIT"))
+async def reading(engine: AsyncEngine, *, seconds: float | None = None) -> AsyncIterator[ReadSession]:
+    """A read session; each of its statements sees what is committed when it begins.
+
+    It is cut after `seconds`, or what the engine allows: else one whose way to the database is lost, without a word,
+    would be waited for as long as the kernel does, and be lacking in the pool.
+    """
+    async with _lent(engine, seconds) as connection:
+        yield ReadSession(connection)
 
 
 @asynccontextmanager
 async def writing(engine: AsyncEngine) -> AsyncIterator[WriteSession]:
-    """A write session: committed at the end of the block, rolled back where the block raises."""
-    async with engine.connect() as connection:
-        driver = (await connection.get_raw_connection()).driver_connection
-        assert driver is not None  # noqa: S101 - the pool hands out open connections only
-        async with driver.transaction():
-            yield WriteSession(driver)
+    """A write session: committed at the end of the block, rolled back where the block raises; cut as a read session."""
+    async with _lent(engine, None) as connection, connection.transaction():
+        yield WriteSession(connection)
+
+
+@asynccontextmanager
+async def _lent(engine: AsyncEngine, seconds: float | None) -> "AsyncIterator[asyncpg.Connection[asyncpg.Record]]":
+    """A connection of the pool, which goes back at the end of the block."""
+    lent = await engine.raw_connection()
+    try:
+        assert lent.driver_connection is not None  # noqa: S101 - the pool hands out open connections only
+        with limited(lent.driver_connection, seconds or engine.get_execution_options()[_LONGEST]):
+            yield lent.driver_connection
+    finally:
+        await greenlet_spawn(lent.close)
