@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help serve test check bench format openapi lock test-server clean
+.PHONY: help serve test test-faults check bench format openapi lock test-server clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -17,6 +17,10 @@ serve: $(READY)
 ## make test          run all tests
 test: $(READY)
 	$(BIN)/pytest $(ARGS)
+
+## make test-faults   kill, starve and cut off real processes, and account for every id (ARGS=--short takes minutes)
+test-faults: $(READY)
+	$(BIN)/pytest tests/faults $(ARGS)
 
 ## make check         formats, lint, types, import contracts, migration lint, OpenAPI difference, all tests
 check: $(READY)
