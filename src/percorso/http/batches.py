@@ -32,7 +32,7 @@ NDJSON: Final = frozenset(
 )
 _CHUNK_ITEMS: Final = 500
 _CHUNK_BYTES: Final = 1024 * 1024
-_IN_FLIGHT: Final = 2
+_IN_FLIGHT: Final = 4
 _IN_MEMORY: Final = 1024 * 1024
 _BEGINNING: Final = 64
 _OR_LINES: Final = ", or application/x-ndjson for one interaction a line"

@@ -79,15 +79,12 @@ async def write(target: Target, rows: Sequence[Row], rejections: Sequence[Reject
     `again`: an earlier try may have been committed; rows that it stored are recognised and reported as stored.
     """
     known = target.known
-    firsts = {row.key: row for row in reversed(rows)}
-    own = frozenset(map(id, firsts.values())) if again else frozenset[int]()
+    own = frozenset(map(id, _firsts(rows))) if again else frozenset[int]()
     await _prepare(target, rows)
     if len(rows) <= target.statement_rows:
         way = _Way.STATEMENT
-    elif again or known.careful > 0 or len(firsts) < len(rows):
-        way = _Way.CAREFUL
     else:
-        way = _Way.COPY
+        way = _Way.CAREFUL if again or known.careful else _Way.COPY
     try:
         verdicts = await _whole(target, rows, rejections, own, way)
     except REFUSED:
@@ -178,29 +175,42 @@ async def _commit(
     `own` are the rows, by `id()`, that an earlier try may have stored.
     """
     session, known = target.session, target.known
-    firsts = sorted({row.key: row for row in reversed(rows)}.values(), key=_key)
+    firsts = _firsts(rows)
     unmet = _unmet(known, firsts)
     standing: dict[UUID, Stored] = {}
     with limited(session, target.seconds):
         async with nullcontext() if way is _Way.STATEMENT and not rejections else session.transaction():
             if rejections:
                 await rejected.insert(session, rejections)
-            keys, customers = await _STORE[way](target, firsts, unmet) if rows else ((), {})
-        stored = {id(row) for row in firsts if row.key in keys}
-        if len(stored) < len(rows):
+            keys, met = await _STORE[way](target, firsts, unmet) if rows else ((), {})
+        links = [link[:2] for row, link in unmet.links if row.key in keys] if unmet.links else ()
+        known.learn(met, links)
+        all_new = len(keys) == len(rows)
+        stored = None if all_new else {id(row) for row in firsts if row.key in keys}
+        if stored is not None:
             standing = await interactions.stored_under(session, [row.key for row in rows if id(row) not in stored])
-        of = {row.identifiers[0].id for row in firsts if row.key in keys}
-        of |= {each.identity_id for each in standing.values()}
-        known.recall(of - customers.keys(), customers)
-        if lacking := of - customers.keys():
-            customers |= await identities.customers_of(session, lacking)
-    known.learn(customers, [link[:2] for row, link in unmet.links if row.key in keys])
+        customers = await _customers(target, rows, standing, met)
+    if stored is None:
+        return [_stored(row, customers[row.identifiers[0].id]) for row in rows]
     return [
         _stored(row, customers[row.identifiers[0].id])
         if id(row) in stored or (id(row) in own and _is_own(row, standing[row.key]))
         else _repeated(row, standing[row.key], customers)
         for row in rows
     ]
+
+
+async def _customers(
+    target: Target, rows: Iterable[Row], standing: Mapping[UUID, Stored], met: Mapping[UUID, UUID]
+) -> dict[UUID, UUID]:
+    """The customer of each identity under which something is stored that a verdict names."""
+    of = {row.identifiers[0].id for row in rows if row.key not in standing}
+    of.update(each.identity_id for each in standing.values())
+    known = target.known.customers
+    customers = {identity: customer for identity in of if (customer := met.get(identity) or known.get(identity))}
+    if len(customers) < len(of):
+        customers |= await identities.customers_of(target.session, of - customers.keys())
+    return customers
 
 
 async def _by_statement(target: Target, rows: Sequence[Row], unmet: _Unmet) -> _Outcome:
@@ -247,8 +257,10 @@ async def _follow_keys(target: Target, new: Sequence[Row], unmet: _Unmet) -> dic
     return await groups.meet(session, unmet.identifiers, unmet.links) if unmet.identifiers else {}
 
 
-def _key(row: Row) -> UUID:
-    return row.key
+def _firsts(rows: Sequence[Row]) -> list[Row]:
+    """Of rows with the same key the first, in the order of keys."""
+    firsts = {row.key.bytes: row for row in reversed(rows)}
+    return [firsts[key] for key in sorted(firsts)]
 
 
 def _unmet(known: Known, rows: Iterable[Row]) -> _Unmet:

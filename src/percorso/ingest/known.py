@@ -33,12 +33,6 @@ class Known:
         self.careful = 0
         """How many groups are still to take the careful path at once, since duplicates come together."""
 
-    def recall(self, identity_ids: Iterable[UUID], customers: dict[UUID, UUID]) -> None:
-        """Add the customers of these identities, as far as they are known."""
-        for identity in identity_ids:
-            if (customer := self.customers.get(identity)) is not None:
-                customers[identity] = customer
-
     def learn(self, customers: Mapping[UUID, UUID], links: Iterable[tuple[UUID, UUID]]) -> None:
         """Remember what a transaction wrote, after its commit."""
         self.customers.update(customers)

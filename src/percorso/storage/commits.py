@@ -40,7 +40,7 @@ async def record(
 
 def hours(occurred_ms: Iterable[int]) -> list[datetime]:
     """The hours that these Unix times in ms fall in, each once, in order."""
-    return sorted(set(map(hour, occurred_ms)))
+    return [_hour(number) for number in sorted({moment // _HOUR_MS for moment in occurred_ms})]
 
 
 def hour(occurred_ms: int) -> datetime:
