@@ -148,7 +148,7 @@ async def _isolate(
 async def _refuse(target: Target, row: Row, error: asyncpg.PostgresError) -> Verdict:
     """Put a row that Postgres refuses into quarantine, without the values that its message may carry."""
     problems = (Problem("", f"The database refuses it: {error.sqlstate} {type(error).__name__}."),)
-    payload = row.document.encode()
+    payload = row.document
     seed = blake2b(payload, key=row.key.bytes, digest_size=10).digest()
     rejection = quarantine.rejection(payload, problems, received_at=row.received_at, keep=len(payload), seed=seed)
     await _quarantine(target, (rejection,))
@@ -303,7 +303,7 @@ def _repeated(row: Row, standing: Stored, customers: Mapping[UUID, UUID]) -> Ver
 
 def _same(row: Row, stored: str) -> bool:
     """Whether a row says the same as a stored document, an assigned time aside."""
-    if row.document == stored:
+    if row.document == stored.encode():
         return True
     ours, theirs = json.loads(row.document), json.loads(stored)
     if row.time_assigned:

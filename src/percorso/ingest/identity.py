@@ -4,6 +4,7 @@ Nothing is looked up: the identity id is a keyed hash, so every process comes to
 """
 
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 
 from asyncpg.pgproto.pgproto import UUID
 
@@ -41,19 +42,22 @@ class Identifiers:
 
     def of(self, customer: Mapping[str, str | Sequence[str]]) -> list[Identifier]:
         """All identifiers of a customer, each once, strongest first; RejectedInteraction where one is not valid."""
-        found: dict[Identifier, int] = {}
+        ranked: list[tuple[int, Identifier]] = []
         problems: list[Problem] = []
         for kind, given in customer.items():
             rank = _RANK.get(kind, _LAST)
             for index, value in enumerate((given,) if isinstance(given, str) else given):
                 try:
-                    found.setdefault(self.one(kind, value), rank)
+                    ranked.append((rank, self._known.get((kind, value)) or self.one(kind, value)))
                 except ValueError as error:
                     pointer = f"/customer/{kind}" if isinstance(given, str) else f"/customer/{kind}/{index}"
                     problems.append(Problem(pointer, str(error)))
         if problems:
             raise RejectedInteraction("An identifier is not valid.", problems=problems)
-        return list(found) if len(found) == 1 else sorted(found, key=found.__getitem__)
+        if len(ranked) == 1:
+            return [ranked[0][1]]
+        ranked.sort(key=itemgetter(0))
+        return list({identifier.id: identifier for _, identifier in ranked}.values())
 
     def normalised(self, customer: Mapping[str, str | Sequence[str]]) -> dict[str, str | list[str]]:
         """What was said of a customer, in normal form and in the same shape; what cannot be normalised stays."""

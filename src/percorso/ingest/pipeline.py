@@ -79,7 +79,7 @@ class Pipeline:
         identifiers = self._identifiers.of(event["customer"])
         occurred_at = event.get("occurred_at")
         sender_id = event.get("id")
-        document = raw.decode()
+        document = raw
         if occurred_at is None or sender_id is None:
             sender_id = sender_id or secrets.token_hex(16)
             document = _completed(document, event, {"id": sender_id, "occurred_at": _rfc3339(received_at)})
@@ -112,12 +112,12 @@ def _counted(verdicts: Iterable[Verdict]) -> list[Verdict]:
     return given
 
 
-def _completed(document: str, event: Interaction, assigned: Mapping[str, str]) -> str:
+def _completed(document: bytes, event: Interaction, assigned: Mapping[str, str]) -> bytes:
     """The document with what percorso assigns where the sender said nothing, so that it is complete by itself."""
     missing = {name: value for name, value in assigned.items() if event.get(name) is None}
     if event.keys() & missing.keys():
-        return json.dumps(json.loads(document) | missing, ensure_ascii=False)
-    return document.replace("{", "{" + json.dumps(missing)[1:-1] + ",", 1)
+        return json.dumps(json.loads(document) | missing, ensure_ascii=False).encode()
+    return document.replace(b"{", b"{" + json.dumps(missing)[1:-1].encode() + b",", 1)
 
 
 def _rfc3339(moment: datetime) -> str:

@@ -216,7 +216,7 @@ async def store(
         [row.kind for row in rows],
         [row.function for row in rows],
         [row.direction for row in rows],
-        [row.document for row in rows],
+        [row.document.decode() for row in rows],
         [commits.hour(row.occurred_ms) for row in rows],
         generation,
         at,

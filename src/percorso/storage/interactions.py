@@ -34,7 +34,7 @@ class Row(msgspec.Struct, eq=False, gc=False):
     kind: str | None
     function: str | None
     direction: str
-    document: str
+    document: bytes
     time_assigned: bool
 
 
@@ -69,12 +69,11 @@ async def copy(session: WriteSession, rows: Sequence[Row], touchpoint_ids: Mappi
     for row in rows:
         identity, received = row.identifiers[0].id.bytes, copying.microseconds(row.received_at)
         touchpoint = touchpoint_ids[row.touchpoint]
-        document = row.document.encode()
         binary += (
             _row_head(fields, 16, identity, 16, row.id.bytes, 8, received, 4, touchpoint),
             _words(row.channel, row.kind, row.function, row.direction),
-            _row_length(len(document)),
-            document,
+            _row_length(len(row.document)),
+            row.document,
         )
     await copying.copy(session, "interactions", _COLUMNS, binary)
 
