@@ -1,6 +1,7 @@
 import asyncio
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -36,8 +37,8 @@ def test_every_row_runs_and_nothing_is_lost(server_url: str) -> None:
     console = Console(width=200, record=True)
     where, measured, verified = run_bench(
         settings_for(server_url, log_level="warning"),
-        list(ROWS.values()),
-        Options(rounds=1, seconds=0.3, connections=8, lines=1_000),
+        [replace(row, cores=1) for row in ROWS.values()],
+        Options(rounds=1, seconds=0.3, connections=8, lines=1_000, posts=200),
         scale=2_000,
         check=True,
         embedded=True,
@@ -180,7 +181,7 @@ def test_percentiles_are_taken_by_nearest_rank() -> None:
 
 def test_what_is_out_of_reach_is_told() -> None:
     def measured(name: str, ours: float, **given: float) -> report.Measured:
-        pair = Pair(Figure(ours, {"p50": ours}), Figure(10, {"p50": 10}), 1, 0.1, None, 0, **given)
+        pair = Pair(Figure(ours, {"p50": ours, "p99": ours}), Figure(10, {"p50": 10}), 1, 0.1, None, 0, **given)
         return report.Measured(ROWS[name], [pair, pair])
 
     assert measured("batch", 6).reached
@@ -188,6 +189,9 @@ def test_what_is_out_of_reach_is_told() -> None:
     assert measured("journey", 14).reached
     assert not measured("journey", 16).reached
     assert not measured("ndjson", 6, peak_mib=301).reached
+    assert measured("memory", 1, growth=1.05).reached
+    assert not measured("memory", 1, growth=1.2).reached
+    assert measured("tail", 1).ratios == [1, 1]
 
 
 def test_an_unknown_row_is_refused() -> None:

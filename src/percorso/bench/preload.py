@@ -1,6 +1,7 @@
 """What is stored before anything is measured, through the service's own pipeline: identities, links and all."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from itertools import islice
@@ -23,6 +24,7 @@ LENGTH: Final = 60
 """Interactions in each of those journeys: more than a page."""
 
 _CHUNK: Final = 1000
+_IN_FLIGHT: Final = 4
 
 Progress = Callable[[int], None]
 
@@ -38,11 +40,15 @@ def ten_identities(customer: int, number: int) -> str:
 
 
 async def store(place: Place, rows: int, *, journeys: bool, progress: Progress) -> None:
-    """Store so many events, and the journeys that are to be read; `progress` is told how many are stored."""
+    """Store events until there are so many, and the journeys that are to be read.
+
+    `progress` is told how many are stored.
+    """
     now = datetime.fromisoformat(place.now)
     events = Events(STORED, now)
     async with serving(place.settings) as services:
-        await _take(place, services.pipeline, STORED, map(events.one, range(rows)), progress)
+        missing = range(place.ledger.following(STORED), rows)
+        await _take(place, services.pipeline, STORED, map(events.one, missing), progress)
         if journeys:
             await _take(place, services.pipeline, JOURNEYS, _journeys(now), progress)
     async with connected(place.settings) as (session, _):
@@ -53,17 +59,17 @@ async def store(place: Place, rows: int, *, journeys: bool, progress: Progress) 
 async def _take(place: Place, pipeline: Pipeline, source: str, events: Iterable[bytes], progress: Progress) -> None:
     """Store events in chunks; while one is being committed the next is prepared."""
     remaining = iter(events)
-    flying: list[asyncio.Task[int]] = []
-    stored = 0
+    flying: deque[asyncio.Task[int]] = deque()
+    first = stored = place.ledger.following(source)
     while chunk := list(islice(remaining, _CHUNK)):
         flying.append(asyncio.create_task(_chunk(pipeline, chunk)))
-        if len(flying) > 1:
-            stored += await flying.pop(0)
+        if len(flying) > _IN_FLIGHT:
+            stored += await flying.popleft()
             progress(stored)
     for task in flying:
         stored += await task
     progress(stored)
-    place.ledger.note(source, 0, stored)
+    place.ledger.note(source, first, stored)
 
 
 async def _chunk(pipeline: Pipeline, chunk: list[bytes]) -> int:

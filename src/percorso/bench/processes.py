@@ -36,9 +36,16 @@ class Server:
 
     def peak_mib(self) -> float | None:
         """The most memory it has held so far; None where the system does not say."""
+        return self._status("VmHWM:")
+
+    def held_mib(self) -> float | None:
+        """The memory it holds; None where the system does not say."""
+        return self._status("VmRSS:")
+
+    def _status(self, name: str) -> float | None:
         with suppress(OSError):
             for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
-                if line.startswith("VmHWM:"):
+                if line.startswith(name):
                     return int(line.split()[1]) / 1024
         return None
 

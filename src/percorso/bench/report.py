@@ -51,15 +51,19 @@ class Measured:
     def reached(self) -> bool:
         """Whether the median ratio, and the memory, are within reach."""
         middle = median(self.ratios)
-        within = middle <= self.row.reach if self.row.of_times else middle >= self.row.reach
+        within = middle >= self.row.reach if self.row.of == "rate" else middle <= self.row.reach
         return within and (self.row.reach_mib is None or self.peak_mib is None or self.peak_mib <= self.row.reach_mib)
 
 
+def cores() -> int:
+    """The processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def machine(postgres: str, *, embedded: bool, stored_before: int) -> Machine:
-    """This machine; the cores are those this process may use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """This machine."""
     version = f"{sys.implementation.name} {platform.python_version()}"
-    return Machine(cores, postgres, embedded, version, f"{platform.system()} {platform.machine()}", stored_before)
+    return Machine(cores(), postgres, embedded, version, f"{platform.system()} {platform.machine()}", stored_before)
 
 
 def as_json(where: Machine, measured: Iterable[Measured], verified: Verified | None) -> dict[str, Any]:
@@ -78,7 +82,8 @@ def _row(measured: Measured) -> dict[str, Any]:
         "what": row.what,
         "against": row.against,
         "ratio": {"median": median(ratios), "min": min(ratios), "max": max(ratios)},
-        "reach": {"at_most" if row.of_times else "at_least": row.reach},
+        "of": row.of,
+        "reach": {"at_least" if row.of == "rate" else "at_most": row.reach},
         "reached": measured.reached,
         "peak_mib": measured.peak_mib,
         "ours": asdict(middle([pair.ours for pair in measured.rounds])),
@@ -131,7 +136,7 @@ def _cells(measured: Measured) -> list[str]:
         row.name,
         f"{row.what}\nagainst {row.against}",
         f"[{colour}]{median(ratios):.2f}[/] ({min(ratios):.2f}–{max(ratios):.2f})",
-        f"{'≤' if row.of_times else '≥'} {row.reach:g}",
+        f"{'≥' if row.of == 'rate' else '≤'} {row.reach:g}",
         f"{ours.per_second:,.0f}",
         f"{limit.per_second:,.0f}",
         _latencies(ours),
@@ -151,7 +156,8 @@ def _notes(where: Machine, measured: Sequence[Measured], verified: Verified | No
     )
     for each in measured:
         if each.peak_mib is not None:
-            yield f"{each.row.name}: the service held {each.peak_mib:.0f} MiB at most; reach ≤ {each.row.reach_mib:g}."
+            reach = "" if each.row.reach_mib is None else f"; reach ≤ {each.row.reach_mib:g}"
+            yield f"{each.row.name}: the service held {each.peak_mib:.0f} MiB at most{reach}."
         refused = sum(pair.refused for pair in each.rounds)
         if refused:
             yield f"[red]{each.row.name}: {refused} requests were refused or not answered.[/]"

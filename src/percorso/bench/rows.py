@@ -4,38 +4,50 @@ Within a round the two sides follow each other, so that whatever else the machin
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final
+from typing import Final, Literal
 
 from percorso.bench import preload
 from percorso.bench.place import Place
-from percorso.bench.sides import Figure, Options, Pair, copy, get, journey_paths, pair, post, read, rounds, servers
+from percorso.bench.server import TWO_WORKERS
+from percorso.bench.sides import Figure, Options, Pair, Run, copy, get, journey_paths, pair, post, read, rounds, servers
 
 _BATCH_CONNECTIONS: Final = 4
+
+
+Of = Literal["rate", "p50", "p99", "tail", "memory"]
+"""What a ratio is of: rates, to be at least so much; or, to be at most so much, median times, 99th percentiles, our own
+99th percentile to our median, or memory held at the end to that held early on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """A row of the table: `what` is held `against` what, and the ratio to reach.
 
-    Ratios are of rates and are to be at least `reach`, or are of median times and are to be at most that (`of_times`).
+    A row that `grows` is begun when a twentieth is stored: what `measure` yields first, None, stands for that.
     """
 
     name: str
     what: str
     against: str
     reach: float
-    measure: Callable[[Place, Options], Iterator[Pair]]
-    of_times: bool = False
+    measure: Callable[[Place, Options], Iterator[Pair | None]]
+    of: Of = "rate"
     reach_mib: float | None = None
     reads_journeys: bool = False
+    grows: bool = False
+    cores: int = 1
 
     def ratio(self, pair: Pair) -> float:
         """The ratio of one round."""
-        if self.of_times:
-            return pair.ours.latencies_ms["p50"] / pair.limit.latencies_ms["p50"]
-        return pair.ours.per_second / pair.limit.per_second
+        if self.of == "rate":
+            return pair.ours.per_second / pair.limit.per_second
+        if self.of == "tail":
+            return pair.ours.latencies_ms["p99"] / pair.ours.latencies_ms["p50"]
+        if self.of == "memory":
+            return pair.growth or 1.0
+        return pair.ours.latencies_ms[self.of] / pair.limit.latencies_ms[self.of]
 
 
 def single(place: Place, options: Options, *, against: str) -> Iterator[Pair]:
@@ -52,6 +64,39 @@ def single(place: Place, options: Options, *, against: str) -> Iterator[Pair]:
             sent = held.loaded.following
             if counts:
                 yield pair(ours, held.figure, held)
+
+
+def tail(place: Place, options: Options) -> Iterator[Pair]:
+    """Single posts: how much longer the slowest take than most."""
+    with servers(place, "percorso") as (server,):
+        for seconds, counts in rounds(options):
+            ours = post(place, server, "single", "bench-tail", connections=options.connections, seconds=seconds)
+            if counts:
+                yield pair(ours, ours.figure)
+
+
+def workers(place: Place, options: Options) -> Iterator[Pair]:
+    """Single posts to two processes, and to one."""
+    with servers(place, TWO_WORKERS, "percorso") as (two, one):
+        for seconds, counts in rounds(options):
+            ours, held = (
+                post(place, server, "single", "bench-workers", connections=options.connections, seconds=seconds)
+                for server in (two, one)
+            )
+            if counts:
+                yield pair(ours, held.figure, held)
+
+
+def memory(place: Place, options: Options) -> Iterator[Pair]:
+    """What the service holds after many posts, against what it held after a fifth of them."""
+    source, first = "bench-memory", options.posts // 5
+    with servers(place, "percorso") as (server,):
+        early = post(place, server, "single", source, connections=options.connections, count=first)
+        held = server.held_mib()
+        late = post(place, server, "single", source, connections=options.connections, count=options.posts - first)
+        after = server.held_mib()
+        growth = None if held is None or after is None else after / held
+        yield replace(pair(late, early.figure, early, peak_mib=server.peak_mib()), growth=growth)
 
 
 def batch(place: Place, options: Options) -> Iterator[Pair]:
@@ -113,8 +158,42 @@ def journey_many(place: Place, options: Options) -> Iterator[Pair]:
                 yield pair(ours, held.figure, held)
 
 
+def journey_grown(place: Place, options: Options) -> Iterator[Pair | None]:
+    """A page of a journey when all is stored, against when a twentieth was."""
+    paths = journey_paths([preload.one_identity(number) for number in range(preload.CUSTOMERS)])
+
+    def read_all() -> Iterator[Run]:
+        with servers(place, "percorso") as (server,):
+            for seconds, counts in rounds(options):
+                got = get(place, server, paths, seconds)
+                if counts:
+                    yield got
+
+    before = list(read_all())
+    yield None
+    for held, ours in zip(before, read_all(), strict=True):
+        yield pair(ours, held.figure, held)
+
+
+def ingest_grown(place: Place, options: Options) -> Iterator[Pair | None]:
+    """Batches when all is stored, against when a twentieth was."""
+
+    def post_all() -> Iterator[Run]:
+        with servers(place, "percorso") as (server,):
+            for seconds, counts in rounds(options):
+                got = post(place, server, "batch", "bench-grown", connections=_BATCH_CONNECTIONS, seconds=seconds)
+                if counts:
+                    yield got
+
+    before = list(post_all())
+    yield None
+    for held, ours in zip(before, post_all(), strict=True):
+        yield pair(ours, held.figure, held)
+
+
 _ALL: Final = (
     Row("single", "single POSTs", "the same, validated and not stored", 0.80, partial(single, against="accepted")),
+    Row("tail", "single POSTs, p99", "their own p50", 5, tail, of="tail"),
     Row("ordinary", "single POSTs", "an ordinary service", 5, partial(single, against="ordinary")),
     Row("batch", "batches of 1,000", "bare COPY", 0.50, batch),
     Row("ndjson", "one NDJSON stream", "bare COPY", 0.50, ndjson, reach_mib=300),
@@ -125,7 +204,7 @@ _ALL: Final = (
         "bare SQL + an empty route",
         1.5,
         journey,
-        of_times=True,
+        of="p50",
         reads_journeys=True,
     ),
     Row(
@@ -134,9 +213,29 @@ _ALL: Final = (
         "one identity, one month",
         2,
         journey_many,
-        of_times=True,
+        of="p50",
         reads_journeys=True,
     ),
+    Row(
+        "journey_grown",
+        "a journey's page with all stored, p99",
+        "with a twentieth stored",
+        1.5,
+        journey_grown,
+        of="p99",
+        reads_journeys=True,
+        grows=True,
+    ),
+    Row(
+        "ingest_grown",
+        "batches with all stored",
+        "with a twentieth stored",
+        0.85,
+        ingest_grown,
+        grows=True,
+    ),
+    Row("memory", "memory after all posts", "after a fifth of them", 1.1, memory, of="memory"),
+    Row("workers", "single POSTs, two workers", "one worker", 1.5, workers, cores=4),
 )
 ROWS: Final = {row.name: row for row in _ALL}
 """Every row, by name, in the order of the table."""

@@ -1,19 +1,24 @@
 """A bench from beginning to end: make a database, store what is to be there, measure the rows, verify."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Final
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from percorso.bench import place, preload, report
 from percorso.bench.limits import connected
+from percorso.bench.load import on_fast_loop
 from percorso.bench.place import Place
 from percorso.bench.report import Machine, Measured
 from percorso.bench.rows import Row
-from percorso.bench.sides import Options
+from percorso.bench.sides import Options, Pair
 from percorso.bench.verify import Verified, verify
 from percorso.settings import Settings
+
+_GROWTH: Final = 20
+"""A row that grows is measured first when one in so many interactions is stored."""
 
 
 def run(
@@ -27,11 +32,27 @@ def run(
     console: Console,
 ) -> tuple[Machine, list[Measured], Verified | None]:
     """Measure these rows in a database of their own, with `scale` interactions stored before; `check` verifies it."""
+    rows = [row for row in rows if row.cores <= report.cores() or len(rows) == 1]
     with place.made(settings) as here, _progress(console) as progress:
-        _store(here, scale, journeys=any(row.reads_journeys for row in rows), progress=progress)
-        measured = [_measure(here, row, options, progress) for row in rows]
+        journeys = any(row.reads_journeys for row in rows)
+        begun = [row.measure(here, options) for row in rows]
+        if any(row.grows for row in rows):
+            _store(here, scale // _GROWTH, journeys=journeys, progress=progress)
+            journeys = False
+            for row, measuring in zip(rows, begun, strict=True):
+                if row.grows:
+                    _first(measuring, row, progress)
+        _store(here, scale, journeys=journeys, progress=progress)
+        measured = [_measure(measuring, row, options, progress) for row, measuring in zip(rows, begun, strict=True)]
         verified = asyncio.run(_verify(here, progress)) if check else None
     return report.machine(here.server_version, embedded=embedded, stored_before=scale), measured, verified
+
+
+def _first(measuring: Iterator[Pair | None], row: Row, progress: Progress) -> None:
+    """Let a row that grows measure what it measures before the store has grown."""
+    task = progress.add_task(f"{row.name}, before", total=None)
+    next(measuring)
+    progress.remove_task(task)
 
 
 def _progress(console: Console) -> Progress:
@@ -41,7 +62,7 @@ def _progress(console: Console) -> Progress:
 
 def _store(here: Place, scale: int, *, journeys: bool, progress: Progress) -> None:
     task = progress.add_task("storing", total=scale)
-    asyncio.run(
+    on_fast_loop(
         preload.store(
             here, scale, journeys=journeys, progress=lambda stored: progress.update(task, completed=min(stored, scale))
         )
@@ -49,12 +70,13 @@ def _store(here: Place, scale: int, *, journeys: bool, progress: Progress) -> No
     progress.remove_task(task)
 
 
-def _measure(here: Place, row: Row, options: Options, progress: Progress) -> Measured:
+def _measure(measuring: Iterator[Pair | None], row: Row, options: Options, progress: Progress) -> Measured:
     task = progress.add_task(row.name, total=options.rounds)
     pairs = []
-    for pair in row.measure(here, options):
-        pairs.append(pair)
-        progress.advance(task)
+    for pair in measuring:
+        if pair is not None:
+            pairs.append(pair)
+            progress.advance(task)
     return Measured(row, pairs)
 
 

@@ -1,4 +1,4 @@
-"""A server under load, as a process: `python -m percorso.bench.server percorso|accepted|ordinary`.
+"""A server under load, as a process: `python -m percorso.bench.server percorso|two-workers|accepted|ordinary`.
 
 It listens on a free port of 127.0.0.1, which it prints once it serves, and ends on SIGTERM or when its standard input
 is closed, as it is when whoever started it is gone.
@@ -14,6 +14,7 @@ from typing import Final
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.supervisors import Multiprocess
 
 from percorso.app import create_app
 from percorso.http.connections import Connection
@@ -24,6 +25,7 @@ from percorso.settings import Settings
 from percorso.storage.interactions import Row
 from percorso.storage.rejected import Rejection
 
+TWO_WORKERS: Final = "two-workers"
 _KEEP_ALIVE_SECONDS: Final = 75
 
 
@@ -58,6 +60,13 @@ def ordinary() -> FastAPI:
     return ordinary.app
 
 
+def two_workers() -> FastAPI:
+    """The service as it is, in one of two processes."""
+    app = percorso()
+    process.settle()
+    return app
+
+
 APPLICATIONS: Final[dict[str, Callable[[], FastAPI]]] = {
     "percorso": percorso,
     "accepted": accepted,
@@ -86,11 +95,14 @@ def _end_with_input() -> None:
 
 
 def main(name: str) -> None:
-    """Serve one of the applications, in the way of `percorso serve` with one worker."""
-    app = APPLICATIONS[name]()
+    """Serve one of the applications, in the way of `percorso serve` with one worker, or with two."""
+    several = name == TWO_WORKERS
+    app = "percorso.bench.server:two_workers" if several else APPLICATIONS[name]()
     process.settle()
     config = uvicorn.Config(
         app,
+        factory=several,
+        workers=2 if several else 1,
         host="127.0.0.1",
         port=0,
         http="httptools" if name == "ordinary" else Connection,
@@ -101,8 +113,15 @@ def main(name: str) -> None:
         timeout_graceful_shutdown=5,
     )
     threading.Thread(target=_end_with_input, daemon=True).start()
+    listening = config.bind_socket()
+    if several:
+        # Who connects before they serve is kept waiting.
+        listening.listen()
+        print(listening.getsockname()[1], flush=True)  # noqa: T201 - as below
+        Multiprocess(config, sockets=[listening]).run()
+        return
     server = _Server(config)
-    server.run(sockets=[config.bind_socket()])
+    server.run(sockets=[listening])
     if not server.started:
         raise SystemExit(3)
 

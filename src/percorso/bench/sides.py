@@ -18,12 +18,16 @@ _MOST_WARM_UP_SECONDS: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How much is measured: rounds, seconds a round and side, connections of single posts, lines of a stream."""
+    """How much is measured: rounds, seconds a round and side, connections of single posts, lines of a stream.
+
+    `posts` are the single posts over which memory is watched.
+    """
 
     rounds: int = 5
     seconds: float = 5
     connections: int = 64
     lines: int = 200_000
+    posts: int = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,8 @@ class Pair:
     """One round: what is measured, what it is held against, and what was seen beside that.
 
     `load_cpu` and `server_cpu` are the processor seconds that load generator and server used in `seconds`; `refused`
-    counts what was answered with anything but 2xx, or not at all.
+    counts what was answered with anything but 2xx, or not at all. `growth` is what the service held at the end to what
+    it held before.
     """
 
     ours: Figure
@@ -49,6 +54,7 @@ class Pair:
     server_cpu: float | None
     refused: int
     peak_mib: float | None = None
+    growth: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

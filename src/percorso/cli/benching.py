@@ -26,7 +26,10 @@ def bench(
     seconds: Annotated[float, typer.Option(min=0.1, help="How long each side of a round lasts.")] = 5,
     connections: Annotated[int, typer.Option(min=1, help="Connections of single posts.")] = 64,
     lines: Annotated[int, typer.Option(min=1, help="Lines of a stream.")] = 200_000,
-    scale: Annotated[int, typer.Option(min=0, help="Interactions stored before anything is measured.")] = 100_000,
+    posts: Annotated[int, typer.Option(min=10, help="Single posts over which memory is watched.")] = 100_000,
+    scale: Annotated[
+        int, typer.Option(min=0, help="Interactions stored before; rows that grow are measured at a twentieth too.")
+    ] = 1_000_000,
     *,
     verify: Annotated[
         bool, typer.Option("--verify", help="At the end hold what is stored against what was acknowledged.")
@@ -48,7 +51,7 @@ def bench(
         where, measured, verified = run(
             settings,
             [row for name, row in ROWS.items() if not only or name in only],
-            Options(rounds=rounds, seconds=seconds, connections=connections, lines=lines),
+            Options(rounds=rounds, seconds=seconds, connections=connections, lines=lines, posts=posts),
             scale=scale,
             check=verify,
             embedded=configured.database_url is None,

@@ -136,6 +136,8 @@ def _serve(config: uvicorn.Config, greet: Callable[[int], None]) -> None:
         if not server.started:
             raise SystemExit(3)
     else:
+        # Who connects before the first worker serves is kept waiting.
+        listening.listen()
         greet(port)
         Multiprocess(config, sockets=[listening]).run()
 
