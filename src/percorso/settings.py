@@ -59,8 +59,7 @@ class Settings(BaseSettings):
     statement_rows: int = Field(
         200,
         ge=0,
-        description="Most interactions stored by one statement, the quickest way for few; more are copied. "
-        "0 always copies, for a distributed Postgres that cannot run such a statement.",
+        description="Most interactions stored by one statement, the quickest way for few; more are copied.",
     )
     queue_rows: PositiveInt = Field(
         20_000, description="Interactions that may wait for the writer; more are answered 503."

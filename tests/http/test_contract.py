@@ -97,7 +97,7 @@ def test_every_route_says_what_it_does_with_examples_and_errors(operation: Node)
     if "security" in operation:
         assert operation["responses"].keys() >= {"401", "403", "422", "503"}
     if "requestBody" in operation:
-        assert operation["responses"].keys() >= {"413", "415"}
+        assert operation["responses"].keys() >= {"408", "413", "415"}
         for kind in operation["requestBody"]["content"].values():
             schema = kind["schema"].get("items", kind["schema"])
             schema = resolved(schema["$ref"]) if "$ref" in schema else schema

@@ -52,7 +52,7 @@ _BODY = {
     "/batch",
     summary="Store many interactions",
     response_class=Response,
-    responses=documented(BatchReceipt, 413, 415, says="Each item has its verdict; what is stored is committed."),
+    responses=documented(BatchReceipt, 408, 413, 415, says="Each item has its verdict; what is stored is committed."),
     openapi_extra={"requestBody": _BODY},
 )
 async def store_interactions(

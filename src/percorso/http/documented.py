@@ -252,6 +252,7 @@ _ERRORS = {
     401: "No valid key.",
     403: "The key lacks the scope.",
     404: "There is none.",
+    408: "The body arrived too slowly.",
     409: "Stored before under the same source and id, with other content.",
     413: "The body is too large.",
     415: "The body's encoding is not read.",

@@ -60,7 +60,7 @@ def add_storing(router: APIRouter) -> None:
         summary="Store an interaction",
         status_code=HTTPStatus.CREATED,
         response_class=Response,
-        responses=documented(Receipt, 409, 413, 415, status=201, says="Stored, and committed.")
+        responses=documented(Receipt, 409, 408, 413, 415, status=201, says="Stored, and committed.")
         | {200: {"model": Receipt, "description": "Stored before, with the same content."}},
         openapi_extra={"requestBody": _BODY},
         tags=["Interactions"],
@@ -138,7 +138,7 @@ async def read_interaction_revisions(interaction_id: InteractionId, _: MayRead, 
     "/{interaction_id}",
     summary="Enrich an interaction",
     response_class=Response,
-    responses=documented(StoredInteraction, 404, 413, 415, says="The interaction, enriched."),
+    responses=documented(StoredInteraction, 404, 408, 413, 415, says="The interaction, enriched."),
     openapi_extra={"requestBody": _PATCH},
 )
 async def enrich_interaction(request: Request, interaction_id: InteractionId, key: MayWrite, use: Use) -> Response:

@@ -40,7 +40,7 @@ class KeyBody(BaseModel):
     summary="Make a key",
     status_code=HTTPStatus.CREATED,
     response_class=Response,
-    responses=documented(NewKey, 413, 415, status=201, says="Made. The key is shown this once."),
+    responses=documented(NewKey, 408, 413, 415, status=201, says="Made. The key is shown this once."),
     openapi_extra=request_body(KeyBody),
 )
 async def create_key(_: MayAdminister, wanted: Annotated[KeyBody, Depends(given(KeyBody))], use: Use) -> Response:

@@ -100,7 +100,7 @@ async def read_touchpoint(request: Request, slug: Slug, _: MayRead, session: Rea
     "/{slug:name}",
     summary="Describe a touchpoint",
     response_class=Response,
-    responses=documented(TouchpointDocument, 413, 415, says="Described.")
+    responses=documented(TouchpointDocument, 408, 413, 415, says="Described.")
     | {201: {"model": TouchpointDocument, "description": "Described, and new."}},
     openapi_extra=request_body(TouchpointBody),
 )
