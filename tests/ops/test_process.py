@@ -12,7 +12,8 @@ from percorso.ops.process import settle
 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (min(256, hard), hard))
 settle()
-print(json.dumps([gc.get_freeze_count(), gc.get_threshold(), gc.isenabled(), resource.getrlimit(resource.RLIMIT_NOFILE)]))
+files = resource.getrlimit(resource.RLIMIT_NOFILE)
+print(json.dumps([gc.get_freeze_count(), gc.get_threshold(), gc.isenabled(), files]))
 """
 
 
