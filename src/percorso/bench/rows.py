@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 from percorso.bench import preload
 from percorso.bench.place import Place
+from percorso.bench.processes import Server
 from percorso.bench.server import TWO_WORKERS
 from percorso.bench.sides import Figure, Options, Pair, Run, copy, get, journey_paths, pair, post, read, rounds, servers
 
@@ -161,33 +162,29 @@ def journey_many(place: Place, options: Options) -> Iterator[Pair]:
 def journey_grown(place: Place, options: Options) -> Iterator[Pair | None]:
     """A page of a journey when all is stored, against when a twentieth was."""
     paths = journey_paths([preload.one_identity(number) for number in range(preload.CUSTOMERS)])
-
-    def read_all() -> Iterator[Run]:
-        with servers(place, "percorso") as (server,):
-            for seconds, counts in rounds(options):
-                got = get(place, server, paths, seconds)
-                if counts:
-                    yield got
-
-    before = list(read_all())
-    yield None
-    for held, ours in zip(before, read_all(), strict=True):
-        yield pair(ours, held.figure, held)
+    return _grown(place, options, lambda server, seconds: get(place, server, paths, seconds))
 
 
 def ingest_grown(place: Place, options: Options) -> Iterator[Pair | None]:
     """Batches when all is stored, against when a twentieth was."""
+    return _grown(
+        place,
+        options,
+        lambda server, seconds: post(
+            place, server, "batch", "bench-grown", connections=_BATCH_CONNECTIONS, seconds=seconds
+        ),
+    )
 
-    def post_all() -> Iterator[Run]:
+
+def _grown(place: Place, options: Options, send: Callable[[Server, float], Run]) -> Iterator[Pair | None]:
+    def every_round() -> list[Run]:
         with servers(place, "percorso") as (server,):
-            for seconds, counts in rounds(options):
-                got = post(place, server, "batch", "bench-grown", connections=_BATCH_CONNECTIONS, seconds=seconds)
-                if counts:
-                    yield got
+            runs = [(send(server, seconds), counts) for seconds, counts in rounds(options)]
+        return [run for run, counts in runs if counts]
 
-    before = list(post_all())
+    before = every_round()
     yield None
-    for held, ours in zip(before, post_all(), strict=True):
+    for held, ours in zip(before, every_round(), strict=True):
         yield pair(ours, held.figure, held)
 
 
