@@ -231,6 +231,10 @@ async def test_behind_a_new_connection_nothing_is_taken_for_known(
     assert await database.fetchval("SELECT max(generation) FROM commits") == 2
 
 
+async def _no_writer(database: Database) -> bool:
+    return await count(database, f"pg_stat_activity WHERE {WRITER}") == 0
+
+
 async def test_a_stop_under_load_commits_and_answers_all_that_was_accepted(
     database_url: str, database: Database, make: Make
 ) -> None:
@@ -251,7 +255,7 @@ async def test_a_stop_under_load_commits_and_answers_all_that_was_accepted(
         assert await _outcomes(tasks) == {"stored": 40}
         assert all(isinstance(e, Unavailable) for e in await asyncio.gather(*patient, return_exceptions=True))
     assert await sender_ids(database) == sorted(item["id"] for item in items[:40])
-    assert await database.fetchval(f"SELECT count(*) FROM pg_stat_activity WHERE {WRITER}") == 0  # noqa: S608
+    await until(lambda: _no_writer(database))
 
 
 @pytest.mark.usefixtures("impatient")
