@@ -1,7 +1,8 @@
 """An ordinary service for comparison: FastAPI, models, an ORM session and one transaction a request.
 
-Written as one is usually written, and fairly: the same body, the same guarantee (`(source, id)` once, acknowledged
-after the commit), a pool of a sensible size, no more indexes than the answers need.
+Written as one is usually written, and fairly: the same body, the same tables, the same guarantee (`(source, id)` once,
+acknowledged after the commit), a pool of a sensible size. What percorso does beside that, it leaves: identities, links,
+the commit log.
 """
 
 import os
@@ -14,12 +15,13 @@ from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Header, HTTPException, Request, Response
 from pydantic import BaseModel
-from sqlalchemy import DateTime, Index, UniqueConstraint
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import JSON, DateTime, select, text
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from percorso import ids
 from percorso.storage.database import parse_url
 
 POOL = 20
@@ -29,28 +31,41 @@ class Base(DeclarativeBase):
     """The ordinary service's tables."""
 
 
+class StoredKey(Base):
+    """What makes an interaction stored once."""
+
+    __tablename__ = "interaction_keys"
+
+    key: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    identity_id: Mapped[uuid.UUID]
+    interaction_id: Mapped[uuid.UUID]
+
+
 class StoredInteraction(Base):
     """An interaction in the table."""
 
-    __tablename__ = "ordinary_interactions"
-    __table_args__ = (
-        UniqueConstraint("source", "sender_id"),
-        Index("ordinary_journey", "customer", "occurred_at"),
-        Index("ordinary_touchpoint", "touchpoint", "occurred_at"),
-    )
+    __tablename__ = "interactions"
 
-    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
-    source: Mapped[str]
-    sender_id: Mapped[str]
-    customer: Mapped[str]
-    occurred_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    identity_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     received_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
-    touchpoint: Mapped[str]
+    touchpoint_id: Mapped[int]
     channel: Mapped[str]
     kind: Mapped[str | None]
     function: Mapped[str | None]
-    direction: Mapped[str | None]
-    document: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    direction: Mapped[str]
+    document: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
+class Touchpoint(Base):
+    """A touchpoint in the registry."""
+
+    __tablename__ = "touchpoints"
+
+    touchpoint_id: Mapped[int] = mapped_column(primary_key=True)
+    slug: Mapped[str]
+    channel: Mapped[str]
+    discovered: Mapped[bool]
 
 
 class Sentiment(BaseModel):
@@ -109,10 +124,11 @@ class Receipt(BaseModel):
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Own the pool; make the table where it is missing."""
+    """Own the pool."""
     engine = create_async_engine(parse_url(os.environ["PERCORSO_DATABASE_URL"]), pool_size=POOL, max_overflow=0)
-    async with engine.begin() as connection:
-        await connection.run_sync(Base.metadata.create_all)
+    async with engine.connect() as connection:
+        app.state.salt = (await connection.execute(text("SELECT salt FROM deployment"))).scalar_one()
+    app.state.touchpoints = {}
     app.state.sessions = async_sessionmaker(engine, expire_on_commit=False)
     yield
     await engine.dispose()
@@ -139,19 +155,21 @@ async def store(
 ) -> Receipt:
     """Store one interaction, and answer after the commit."""
     kind, value = next(iter(interaction.customer.items()))
+    key = ids.dedup_key(app.state.salt, interaction.source, interaction.id)
+    identity = ids.identity_id(app.state.salt, kind, str(value))
+    occurred_ms = ids.unix_ms(interaction.occurred_at)
     stored = StoredInteraction(
-        source=interaction.source,
-        sender_id=interaction.id,
-        customer=f"{kind}:{value}",
-        occurred_at=interaction.occurred_at,
+        identity_id=uuid.UUID(bytes=identity),
+        id=uuid.UUID(bytes=ids.interaction_id(occurred_ms, identity, key)),
         received_at=datetime.now(UTC),
-        touchpoint=interaction.touchpoint,
+        touchpoint_id=await touchpoint_id(opened, interaction),
         channel=interaction.channel,
         kind=interaction.kind,
         function=interaction.function,
-        direction=interaction.direction,
-        document=interaction.model_dump(mode="json"),
+        direction=interaction.direction or "none",
+        document=interaction.model_dump(mode="json", exclude_unset=True),
     )
+    opened.add(StoredKey(key=uuid.UUID(bytes=key), identity_id=stored.identity_id, interaction_id=stored.id))
     opened.add(stored)
     try:
         await opened.commit()
@@ -159,3 +177,15 @@ async def store(
         response.status_code = 200
         return Receipt(status="duplicate", interaction_id=None, received_at=None)
     return Receipt(status="stored", interaction_id=stored.id, received_at=stored.received_at)
+
+
+async def touchpoint_id(opened: AsyncSession, interaction: Interaction) -> int:
+    """The id of the interaction's touchpoint, which is registered where it is new."""
+    known: dict[str, int] = app.state.touchpoints
+    if interaction.touchpoint not in known:
+        new = insert(Touchpoint).values(slug=interaction.touchpoint, channel=interaction.channel, discovered=True)
+        await opened.execute(new.on_conflict_do_nothing())
+        await opened.commit()
+        query = select(Touchpoint.touchpoint_id).where(Touchpoint.slug == interaction.touchpoint)
+        known[interaction.touchpoint] = (await opened.execute(query)).scalar_one()
+    return known[interaction.touchpoint]

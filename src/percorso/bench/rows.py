@@ -52,15 +52,15 @@ class Row:
 
 
 def single(place: Place, options: Options, *, against: str) -> Iterator[Pair]:
-    """Single posts, here and to another server."""
+    """Single posts, here and to another server, which stores them too or only says so."""
     source, other = f"bench-single-{against}", f"bench-{against}"
-    connections = options.connections
+    connections, stores = options.connections, against == "ordinary"
     sent = 0
     with servers(place, "percorso", against) as (server, limit):
         for seconds, counts in rounds(options):
             ours = post(place, server, "single", source, connections=connections, seconds=seconds)
             held = post(
-                place, limit, "single", other, connections=connections, seconds=seconds, first=sent, stores=False
+                place, limit, "single", other, connections=connections, seconds=seconds, first=sent, stores=stores
             )
             sent = held.loaded.following
             if counts:
