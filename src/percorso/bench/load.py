@@ -103,10 +103,15 @@ class _Work:
         if self.load.seconds is not None:
             self._until = perf_counter() + self.load.seconds
 
+    @property
+    def over(self) -> bool:
+        """Whether the time is over."""
+        return perf_counter() >= self._until
+
     def request(self) -> _Request | None:
         """The next request; None where there is none."""
         end = None if self.load.count is None else self.load.first + self.load.count
-        if perf_counter() >= self._until or (end is not None and self.following >= end):
+        if self.over or (end is not None and self.following >= end):
             return None
         first = self.following
         if self.load.kind == "get":
@@ -147,6 +152,10 @@ class _Work:
     def unanswered(self, request: _Request) -> None:
         """Take note of a request whose answer never came."""
         self.lost_connections += 1
+        self.unsent(request)
+
+    def unsent(self, request: _Request) -> None:
+        """Take note of a request that was made and never sent."""
         self.missing.append((request.first, request.first + request.count))
 
 
@@ -177,6 +186,7 @@ class _Connection(asyncio.Protocol):
         self._done = done
         self._answers = Answers()
         self._request: _Request | None = None
+        self._next: _Request | None = None
         self._sent = 0.0
         self._transport: asyncio.Transport | None = None
         self._paused = False
@@ -186,7 +196,10 @@ class _Connection(asyncio.Protocol):
 
     def send(self) -> None:
         """Send the next request, or end."""
-        self._request = self._work.request()
+        if self._next is not None and self._work.over:
+            self._work.unsent(self._next)
+            self._next = None
+        self._request, self._next = self._next or self._work.request(), None
         assert self._transport is not None  # noqa: S101 - called once connected
         if self._request is None:
             self._transport.close()
@@ -194,6 +207,13 @@ class _Connection(asyncio.Protocol):
         self._sent = perf_counter()
         self._transport.write(self._request.data)
         self._go_on()
+        if self._work.load.kind == "batch":
+            # Made while the service works: else it would wait for it, which takes a while for a large one.
+            asyncio.get_running_loop().call_soon(self._prepare)
+
+    def _prepare(self) -> None:
+        if self._next is None and self._request is not None:
+            self._next = self._work.request()
 
     def _go_on(self) -> None:
         """Send of a long body what the connection takes."""
@@ -219,6 +239,8 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         if self._request is not None:
             self._work.unanswered(self._request)
+        if self._next is not None:
+            self._work.unsent(self._next)
         self._done()
 
 
