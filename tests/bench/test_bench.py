@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from percorso.bench import report
 from percorso.bench.events import Events, dated, emails
+from percorso.bench.limits import connected
 from percorso.bench.load import Load, percentiles, run
 from percorso.bench.place import made
 from percorso.bench.responses import Answer, Answers
@@ -57,6 +58,11 @@ def test_every_row_runs_and_nothing_is_lost(server_url: str) -> None:
     told = json.loads(json.dumps(report.as_json(where, measured, verified)))
     assert [row["name"] for row in told["rows"]] == list(ROWS)
     assert told["verified"]["good"] is True
+
+
+async def test_what_takes_long_with_millions_of_rows_is_not_cut_short(database_url: str) -> None:
+    async with connected(settings_for(database_url, commit_timeout_seconds=1)) as (session, _):
+        await session.execute("SELECT pg_sleep(1.5)")
 
 
 async def test_its_database_is_gone_afterwards_whatever_happens(

@@ -133,9 +133,11 @@ async def read(session: WriteSession, this: Deployment, settings: Settings, want
 
 @asynccontextmanager
 async def connected(settings: Settings) -> AsyncIterator[tuple[WriteSession, Deployment]]:
-    """One connection to the settings' database, and what the deployment is."""
+    """One connection to the settings' database, whose statements may take their time, and what the deployment is."""
     connection = await database.connect(database.url_of(settings), settings, name="percorso-bench")
     try:
+        # To vacuum or to verify millions of rows takes longer than any statement of a service may.
+        await connection.execute("SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0")
         session = WriteSession(connection)
         async with connection.transaction():
             this = await deployment.ensure(session)
