@@ -97,18 +97,17 @@ class Writer:
         self._closing.set()
         _wake(self._idle)
         _wake(self._crowded)
-        tasks = [lane.task for lane in self._lanes if lane.task is not None]
+        pending = {lane.task for lane in self._lanes if lane.task is not None}
         try:
-            while tasks and not all(task.done() for task in tasks):
-                await asyncio.wait(tasks, timeout=_STOP_SECONDS)
-                if self._abandoned():
+            while pending:
+                _, pending = await asyncio.wait(pending, timeout=_STOP_SECONDS)
+                if pending and self._abandoned():
                     for lane in self._lanes:
-                        if lane.session is not None:
+                        if lane.session is not None and lane.task in pending:
                             # A task that is cancelled waits for its rollback, which may be answered as little.
                             lane.session.terminate()
-                    for task in tasks:
+                    for task in pending:
                         task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
         finally:
             await self._disconnect_all()
 
