@@ -10,7 +10,6 @@ import pytest
 
 from percorso.errors import Unavailable
 from percorso.http.services import Services
-from percorso.ingest.known import trim
 from support import Make
 from writing import (
     WRITER,
@@ -279,6 +278,7 @@ async def test_a_stop_does_not_wait_for_a_database_that_hangs_once_no_one_else_d
             task.cancel()
         await asyncio.wait(gone)
         await asyncio.wait_for(this.writer.stop(), 10)
+        assert not healthy(this)
 
 
 async def test_a_database_whose_writes_fail_is_not_taken_for_back_because_it_answers(
@@ -375,17 +375,6 @@ async def test_the_server_ends_what_a_writer_leaves_open(database_url: str) -> N
         session = cast("Any", this.writer)._lanes[0].session  # noqa: SLF001 - settings of a connection show only on it
         for name in ("statement_timeout", "idle_in_transaction_session_timeout"):
             assert await session.fetchval(f"SHOW {name}") == "3s"
-
-
-def test_what_is_known_stays_bounded_and_forgets_the_oldest() -> None:
-    known = {number: number for number in range(100)}
-    trim(known, 100)
-    assert len(known) == 100
-    known[100] = 100
-    trim(known, 100)
-    assert len(known) <= 100
-    assert 0 not in known
-    assert 100 in known
 
 
 async def test_a_process_that_remembers_almost_nothing_writes_the_same(

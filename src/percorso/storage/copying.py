@@ -16,7 +16,8 @@ NULL: Final = b"\xff\xff\xff\xff"
 _HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _TRAILER: Final = b"\xff\xff"
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
-_length: Final = struct.Struct(">i").pack
+length: Final = struct.Struct(">i").pack
+"""What stands before the bytes of a field."""
 
 
 def text(value: str | None) -> bytes:
@@ -24,7 +25,7 @@ def text(value: str | None) -> bytes:
     if value is None:
         return NULL
     encoded = value.encode()
-    return _length(len(encoded)) + encoded
+    return length(len(encoded)) + encoded
 
 
 def microseconds(moment: datetime) -> int:

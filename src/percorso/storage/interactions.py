@@ -54,7 +54,6 @@ class Stored:
 
 _key_row: Final = struct.Struct(">hi16si16si16s").pack
 _row_head: Final = struct.Struct(">hi16si16siqii").pack
-_row_length: Final = struct.Struct(">i").pack
 
 
 @lru_cache(4096)
@@ -72,7 +71,7 @@ async def copy(session: WriteSession, rows: Sequence[Row], touchpoint_ids: Mappi
         binary += (
             _row_head(fields, 16, identity, 16, row.id.bytes, 8, received, 4, touchpoint),
             _words(row.channel, row.kind, row.function, row.direction),
-            _row_length(len(row.document)),
+            copying.length(len(row.document)),
             row.document,
         )
     await copying.copy(session, "interactions", _COLUMNS, binary)
