@@ -1,20 +1,14 @@
-"""The tables, as SQLAlchemy metadata: what Alembic compares the database with, and the one place that names columns.
-
-`interactions` and `commits` are partitioned: by month of occurrence, and by day of commit. Their partitions are
-made on demand (see `partitions.py`) and are no part of this metadata.
-"""
+"""Interactions and what they need: keys, revisions, touchpoints, commits, quarantine, keys of callers."""
 
 from sqlalchemy import (
     ARRAY,
     Boolean,
     CheckConstraint,
     Column,
-    DateTime,
     Identity,
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     Table,
     Text,
     UniqueConstraint,
@@ -22,35 +16,8 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import JSON, JSONB
-from sqlalchemy.dialects.postgresql.base import ischema_names
-from sqlalchemy.types import UserDefinedType
 
-metadata = MetaData(
-    naming_convention={
-        "pk": "%(table_name)s_pkey",
-        "ix": "%(table_name)s_%(column_0_N_name)s_idx",
-        "uq": "%(table_name)s_%(column_0_N_name)s_key",
-        "ck": "%(table_name)s_%(constraint_name)s_check",
-    }
-)
-
-
-class XID8(UserDefinedType[int]):
-    """A 64-bit transaction id, which SQLAlchemy does not know."""
-
-    cache_ok = True
-
-    def get_col_spec(self, **_: object) -> str:
-        """Its name in SQL."""
-        return "xid8"
-
-
-ischema_names["xid8"] = XID8
-
-
-def _moment() -> DateTime:
-    return DateTime(timezone=True)
-
+from percorso.storage.tables.types import XID8, metadata, moment
 
 deployment = Table(
     "deployment",
@@ -68,7 +35,7 @@ interactions = Table(
     metadata,
     Column("identity_id", Uuid, primary_key=True, comment="The strongest identifier, hashed."),
     Column("id", Uuid, primary_key=True, comment="Version 8, time-ordered: begins with occurred_at in ms."),
-    Column("received_at", _moment(), nullable=False),
+    Column("received_at", moment(), nullable=False),
     Column("touchpoint_id", Integer, nullable=False),
     Column("channel", Text, nullable=False),
     Column("kind", Text),
@@ -97,37 +64,10 @@ interaction_revisions = Table(
     Column("identity_id", Uuid, primary_key=True),
     Column("interaction_id", Uuid, primary_key=True),
     Column("revision", Integer, primary_key=True),
-    Column("replaced_at", _moment(), nullable=False),
+    Column("replaced_at", moment(), nullable=False),
     Column("replaced_by", Text, comment="The key that made the change."),
     Column("document", JSON, nullable=False),
     comment="What an interaction said before it was enriched.",
-)
-
-identities = Table(
-    "identities",
-    metadata,
-    Column("identity_id", Uuid, primary_key=True, comment="Hash of (kind, normalised value)."),
-    Column("kind", Text, nullable=False),
-    Column("value", Text, nullable=False, comment="Normalised."),
-    Column("strong", Boolean, nullable=False, comment="Whether it may join customers."),
-    Column("customer_id", Uuid, nullable=False, comment="The identity id of the customer's oldest strong identity."),
-    Column("first_seen_at", _moment(), nullable=False, comment="When percorso first received it."),
-    Index("identities_customer_id_idx", "customer_id"),
-    comment="Each identifier ever seen, once.",
-)
-
-identity_links = Table(
-    "identity_links",
-    metadata,
-    Column("identity_a", Uuid, primary_key=True, comment="The lower of the two ids."),
-    Column("identity_b", Uuid, primary_key=True),
-    Column("interaction_id", Uuid, comment="The interaction that carried both."),
-    Column("source", Text, comment="Who sent it."),
-    Column("linked_at", _moment(), nullable=False),
-    Column("linked_by", Text, comment="Who linked them, where it was done by hand."),
-    CheckConstraint("identity_a < identity_b", name="ordered"),
-    Index("identity_links_identity_b_idx", "identity_b"),
-    comment="Why two identities are one customer: the evidence.",
 )
 
 touchpoints = Table(
@@ -142,8 +82,8 @@ touchpoints = Table(
     Column("owner", Text),
     Column("location", Text),
     Column("discovered", Boolean, nullable=False, comment="Made by an interaction, not yet described by hand."),
-    Column("created_at", _moment(), nullable=False, server_default=text("now()")),
-    Column("updated_at", _moment(), nullable=False, server_default=text("now()")),
+    Column("created_at", moment(), nullable=False, server_default=text("now()")),
+    Column("updated_at", moment(), nullable=False, server_default=text("now()")),
     UniqueConstraint("slug"),
     comment="The registry; unknown slugs register themselves.",
 )
@@ -153,9 +93,9 @@ commits = Table(
     metadata,
     Column("generation", Integer, primary_key=True),
     Column("xid8", XID8, primary_key=True),
-    Column("at", _moment(), primary_key=True),
+    Column("at", moment(), primary_key=True),
     Column("what", Text, nullable=False, comment="stored, changed or deleted."),
-    Column("hours", ARRAY(_moment()), nullable=False, comment="The hours of occurrence touched."),
+    Column("hours", ARRAY(moment()), nullable=False, comment="The hours of occurrence touched."),
     Column("identity_ids", ARRAY(Uuid), nullable=False),
     Column("interaction_ids", ARRAY(Uuid), nullable=False),
     postgresql_partition_by="RANGE (at)",
@@ -166,7 +106,7 @@ rejected_interactions = Table(
     "rejected_interactions",
     metadata,
     Column("rejection_id", Uuid, primary_key=True, comment="Version 8, time-ordered."),
-    Column("received_at", _moment(), nullable=False),
+    Column("received_at", moment(), nullable=False),
     Column("source", Text, comment="As far as it could be read."),
     Column("sender_id", Text, comment="The sender's id, as far as it could be read."),
     Column("errors", JSONB, nullable=False, comment="[{pointer, detail}]"),
@@ -183,8 +123,8 @@ api_keys = Table(
     Column("name", Text, nullable=False),
     Column("key_hash", LargeBinary, nullable=False, comment="SHA-256 of the key, which has 256 random bits."),
     Column("scopes", ARRAY(Text), nullable=False),
-    Column("created_at", _moment(), nullable=False, server_default=text("now()")),
-    Column("revoked_at", _moment()),
+    Column("created_at", moment(), nullable=False, server_default=text("now()")),
+    Column("revoked_at", moment()),
     UniqueConstraint("key_hash"),
     comment="Who may call.",
 )

@@ -1,0 +1,10 @@
+"""The tables, as SQLAlchemy metadata: what Alembic compares the database with, and the one place that names columns.
+
+`interactions` and `commits` are partitioned: by month of occurrence, and by day of commit. Their partitions are
+made on demand (see `partitions.py`) and are no part of this metadata.
+"""
+
+from percorso.storage.tables import core, identity
+from percorso.storage.tables.types import metadata
+
+__all__ = ["core", "identity", "metadata"]
