@@ -18,15 +18,15 @@ _NEAR: Final = timedelta(days=92)
 """To begin with many partitions costs more than to read a few: look near first."""
 
 _FEW: Final = 1000
-"""Interactions that are read whole, to sort them, sooner than one identity after the other."""
+"""So many interactions are not read only to be sorted."""
 
 _REMEMBERED: Final = 4096
-"""Identities of whom is remembered that the latest quarter was too little."""
+"""Identities of which it is remembered that the latest quarter had too little."""
 
 _sparse: dict[UUID, int] = {}
-"""How many interactions an identity's customer was found not to have in the latest quarter.
+"""How many interactions were wanted of an identity's customer and not found in a quarter.
 
-Whether it still is so decides only where a page is looked for first.
+Only a hint of where to look first: what a page holds never depends on it.
 """
 
 
@@ -45,9 +45,9 @@ async def page(session: ReadSession, identity: UUID, filters: Filters) -> Journe
     Relies on the primary key and `identities_customer_id_idx` of identities, and on the primary key
     `(identity_id, id)` of interactions, one short range per identity.
 
-    Newest first, it looks in the latest quarter, and where that does not fill the page in all that is older; of whom
-    the latest quarter was too little the last time, everywhere at once. Oldest first, there is no telling where to
-    begin, and it looks everywhere at once too.
+    Newest first, it looks in the latest quarter, and where that does not fill the page in all that is older; where a
+    quarter did not fill the last page either, everywhere at once. Oldest first, there is no telling where to begin, and
+    it looks everywhere at once too.
     """
     wanted = filters.limit + 1
     low, high = filters.bounds()
@@ -120,18 +120,17 @@ async def _ranges(
 async def _whole(
     session: ReadSession, identity: UUID, low: UUID, high: UUID, filters: Filters, limit: int
 ) -> Sequence[Record]:
-    """Read all there is of all identities at once, and sort it; where it is not a few, each range by itself.
+    """Read all that identities have in this range and sort it, newest first; where it is not few, each by itself.
 
-    For many identities in many partitions: each partition's index is searched once, and not once for each identity.
+    With many identities and many partitions, most ranges are empty: here a partition is visited once for all of them.
     """
     arguments: list[Any] = [identity, low, high, limit, _FEW]
     rows = await session.fetch(
-        f"WITH few AS MATERIALIZED (SELECT {COLUMNS} FROM interactions WHERE identity_id = ANY(ARRAY("
+        "SELECT i.*, one.customer_id, count(i.id) OVER () AS read FROM identities one LEFT JOIN ("
+        f"SELECT {COLUMNS} FROM interactions WHERE identity_id = ANY(ARRAY("
         "SELECT of.identity_id FROM identities one JOIN identities of ON of.customer_id = one.customer_id "
-        f"WHERE one.identity_id = $1)) AND id >= $2 AND id < $3{filters.where(arguments)} LIMIT $5) "
-        "SELECT few.*, one.customer_id, (SELECT count(*) FROM few) AS read "
-        "FROM identities one LEFT JOIN few ON true "
-        f"WHERE one.identity_id = $1 ORDER BY few.id {filters.order} NULLS LAST LIMIT $4",
+        f"WHERE one.identity_id = $1)) AND id >= $2 AND id < $3{filters.where(arguments)} LIMIT $5) AS i ON true "
+        "WHERE one.identity_id = $1 ORDER BY i.id DESC NULLS LAST LIMIT $4",
         *arguments,
     )
     if not rows or rows[0]["read"] < _FEW:
