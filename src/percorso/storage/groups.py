@@ -244,7 +244,7 @@ async def meet(session: WriteSession, met: Sequence[Met], links: Sequence[Made])
 
 
 def _customers(met: Sequence[Met], customers: Iterable[tuple[UUID, UUID]]) -> dict[UUID, UUID]:
-    """The customer of each identity, in the objects of `met` where they name the same: what is remembered is there once."""
+    """The customer of each identity, in the objects of `met` where they name the same: it is remembered once then."""
     own = {identifier.id: identifier.id for _, identifier in met}
     return {own[identity]: own.get(customer, customer) for identity, customer in customers}
 
