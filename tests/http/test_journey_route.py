@@ -1,7 +1,9 @@
 """GET /v1/customers/{customer}/journey: filters, order, pages, names and bounds."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from itertools import combinations
+from random import Random
 from typing import Any
 
 import httpx
@@ -289,6 +291,29 @@ async def test_a_journey_over_decades_is_whole_and_in_order(client: httpx.AsyncC
     for limit in (1, 3, 50):
         newest = [item["id"] async for page in walk(client, ANNA, limit=limit) for item in page]
         oldest = [item["id"] async for page in walk(client, ANNA, limit=limit, order="asc") for item in page]
+        assert (newest, oldest) == (wanted[::-1], wanted), limit
+
+
+async def test_a_journey_of_many_identities_over_decades_is_whole_and_in_order(
+    client: httpx.AsyncClient, make: Make
+) -> None:
+    names = [{"email": f"anna.{number}@example.com"} for number in range(8)]
+    dice = Random(7)
+    moments = sorted(
+        datetime(2026, 11, 1, tzinfo=UTC) - timedelta(minutes=dice.randrange(60 * 24 * 365 * 30)) for _ in range(90)
+    )
+    all_of_them = {"email": [name["email"] for name in names]}
+    items = [
+        make(id=f"m-{n:02}", occurred_at=moment.isoformat(), customer=dice.choice(names) if n else all_of_them)
+        for n, moment in enumerate(moments)
+    ]
+    dice.shuffle(items)
+    await store_all(client, items)
+    wanted = [f"m-{n:02}" for n in range(90)]
+    path = journey_of("email:anna.5@example.com")
+    for limit in (1, 7, 50, 90):
+        newest = [item["id"] async for page in walk(client, path, limit=limit) for item in page]
+        oldest = [item["id"] async for page in walk(client, path, limit=limit, order="asc") for item in page]
         assert (newest, oldest) == (wanted[::-1], wanted), limit
 
 

@@ -14,6 +14,7 @@ from exchanges import journey_of, store, store_all
 from fastapi import FastAPI
 from sqlalchemy import event
 
+from percorso import ids
 from percorso.http.services import Services
 from support import Make, running
 
@@ -122,6 +123,83 @@ async def test_the_most_frequent_requests_send_few_statements(
             assert (await client.get(path)).status_code == 200
         assert 0 < len(seen) <= most, (path, [statement for statement, _ in seen])
         assert not any(re.search(r"OFFSET|count\(\*\) OVER", statement) for statement, _ in seen)
+
+
+def over_ten_years(make: Make, each: int) -> list[dict[str, Any]]:
+    """Interactions of ten addresses of one person, so many of each, spread evenly over the ten years up to now."""
+    addresses = [f"dieci.{number}@example.com" for number in range(10)]
+    step = timedelta(days=3650) / (10 * each)
+    return [
+        make(
+            id=f"{number:05}",
+            occurred_at=(datetime.now(UTC) - timedelta(minutes=1) - step * number).isoformat(),
+            customer={"email": addresses if number == 0 else addresses[number % 10]},
+        )
+        for number in range(10 * each)
+    ]
+
+
+async def test_a_page_of_ten_identities_over_ten_years_is_one_statement_once_they_are_known_to_be_far_apart(
+    service: tuple[FastAPI, httpx.AsyncClient], make: Make
+) -> None:
+    app, client = service
+    await store_all(client, over_ten_years(make, 6))
+    path = journey_of("email:dieci.3@example.com")
+    for statements in (2, 1, 1):
+        async with statements_read(app) as seen:
+            page = (await client.get(path)).json()
+        assert [item["id"] for item in page["items"]] == [f"{number:05}" for number in range(50)]
+        assert page["next_cursor"] is not None
+        journey = [statement for statement in seen if "interactions" in statement[0]]
+        assert len(journey) == statements
+    # They come together again, and the latest quarter is looked at alone.
+    await store_all(client, [make(occurred_at=None, customer={"email": "dieci.7@example.com"}) for _ in range(60)])
+    await client.get(path)
+    async with statements_read(app) as seen:
+        assert (await client.get(path)).status_code == 200
+    [(_, (_, low, *_))] = seen
+    assert low > ids.first_id_at(datetime.now(UTC) - timedelta(days=100))
+
+
+async def test_a_partition_is_visited_once_for_ten_identities(
+    service: tuple[FastAPI, httpx.AsyncClient], make: Make, database: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    app, client = service
+    await store_all(client, over_ten_years(make, 20))
+    await database.execute(OTHERS, 120, 100)
+    await database.execute("ANALYZE")
+    path = journey_of("email:dieci.3@example.com")
+    async with statements_read(app) as seen:
+        assert (await client.get(path)).status_code == 200
+    older = [statement for statement in seen if "interactions" in statement[0]][-1]
+    for generic in (False, True):
+        plan = await plan_of(database, older, generic=generic)
+        loops = re.findall(r"on interactions_\d\S* \S*\s*\(actual rows=\S+ loops=(\d+)\)", plan)
+        assert len(loops) >= 50, plan[:3000]
+        assert set(loops) == {"1"}, plan[:3000]
+
+
+async def test_a_long_past_is_read_no_further_than_a_page_needs_and_a_rare_channel_is_found_in_it(
+    service: tuple[FastAPI, httpx.AsyncClient], make: Make
+) -> None:
+    app, client = service
+    now = datetime.now(UTC)
+    pasts = [item for item in over_ten_years(make, 1000) if item["id"] == "00000" or item["id"] > "00300"]
+    assert datetime.fromisoformat(pasts[1]["occurred_at"]) < now - timedelta(days=100)
+    rare = {"00000", "00301", "05000", "09999"}
+    await store_all(client, [item | ({"channel": "fax"} if item["id"] in rare else {}) for item in pasts])
+    path = journey_of("email:dieci.3@example.com")
+    wanted = [item["id"] for item in pasts]
+    for query, expected, most in (
+        ("?limit=50", wanted[:50], 3),  # the latest quarter; not few in all that is older; of each identity some
+        ("?limit=500", wanted[:500], 2),  # at once in all there is
+        ("?channel=fax", sorted(rare), 2),
+        ("?kind=nothing", [], 2),
+    ):
+        async with statements_read(app) as seen:
+            page = (await client.get(path + query)).json()
+        assert [item["id"] for item in page["items"]] == expected
+        assert 0 < len([statement for statement in seen if "interactions" in statement[0]]) <= most
 
 
 async def test_to_store_sends_a_handful_of_statements_however_many_there_are(

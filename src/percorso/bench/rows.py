@@ -15,6 +15,8 @@ from percorso.bench.server import TWO_WORKERS
 from percorso.bench.sides import Figure, Options, Pair, Run, copy, get, journey_paths, pair, post, read, rounds, servers
 
 _BATCH_CONNECTIONS: Final = 4
+_POSTS_REMEMBERED: Final = 8
+"""Posts for each identity that a service may remember, while its memory is watched: two in three name a new one."""
 
 
 Of = Literal["rate", "p50", "p99", "tail", "memory"]
@@ -89,9 +91,14 @@ def workers(place: Place, options: Options) -> Iterator[Pair]:
 
 
 def memory(place: Place, options: Options) -> Iterator[Pair]:
-    """What the service holds after many posts, against what it held after a fifth of them."""
+    """What the service holds after many posts, against what it held after a fifth of them.
+
+    It may remember so few identities that it is full of them by then: what still grows has no bound.
+    """
     source, first = "bench-memory", options.posts // 5
-    with servers(place, "percorso") as (server,):
+    remembered = str(max(1, first // _POSTS_REMEMBERED))
+    forgetful = replace(place, environment=place.environment | {"PERCORSO_SEEN_IDENTITIES": remembered})
+    with servers(forgetful, "percorso") as (server,):
         early = post(place, server, "single", source, connections=options.connections, count=first)
         held = server.held_mib()
         late = post(place, server, "single", source, connections=options.connections, count=options.posts - first)

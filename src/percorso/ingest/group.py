@@ -277,7 +277,7 @@ def _unmet(known: Known, rows: Iterable[Row]) -> _Unmet:
         linked = len(links)
         for other in row.identifiers[1:]:
             pair = (first.id, other.id) if first.id < other.id else (other.id, first.id)
-            if pair not in known.links:
+            if not known.has_link(*pair):
                 links.append((row, Link(*pair, row.id, row.source, row.received_at)))
         # An identity that is to be linked must be stored, whatever is known of it.
         fresh = len(links) > linked

@@ -3,6 +3,7 @@
 Nothing is looked up: the identity id is a keyed hash, so every process comes to the same one by itself.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
 from operator import itemgetter
 
@@ -27,16 +28,27 @@ class Identifiers:
         self._salt = salt
         self._region = region
         self._size = size
-        self._known: dict[tuple[str, str], Identifier] = {}
+        self._known: dict[str | tuple[str, str], Identifier] = {}
+        """By what was given: the value alone or, where it is remembered as of another kind, kind and value."""
 
     def one(self, kind: str, value: str) -> Identifier:
         """The identifier of this kind and value; ValueError with a sentence where the value is not of its kind."""
-        known = self._known.get((kind, value))
+        known = self._known.get(value)
+        if known is not None and known.kind == kind:
+            return known
+        key = value if known is None else (kind, value)
+        known = self._known.get(key)
         if known is not None:
             return known
         normal = normalise(kind, value, self._region)
-        made = Identifier(UUID(ids.identity_id(self._salt, kind, normal)), kind, normal, kind in _STRONG)
-        self._known[kind, value] = made
+        # Most values are in normal form: one string then serves as key and as value.
+        made = Identifier(
+            UUID(ids.identity_id(self._salt, kind, normal)),
+            sys.intern(kind),
+            value if normal == value else normal,
+            kind in _STRONG,
+        )
+        self._known[key] = made
         trim(self._known, self._size)
         return made
 
@@ -48,7 +60,8 @@ class Identifiers:
             rank = _RANK.get(kind, _LAST)
             for index, value in enumerate((given,) if isinstance(given, str) else given):
                 try:
-                    ranked.append((rank, self._known.get((kind, value)) or self.one(kind, value)))
+                    known = self._known.get(value)
+                    ranked.append((rank, known if known and known.kind == kind else self.one(kind, value)))
                 except ValueError as error:
                     pointer = f"/customer/{kind}" if isinstance(given, str) else f"/customer/{kind}/{index}"
                     problems.append(Problem(pointer, str(error)))

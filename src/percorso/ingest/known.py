@@ -26,7 +26,8 @@ class Known:
         self._size = size
         self.customers: dict[UUID, UUID] = {}
         """The customer of each identity, as of when it was last written."""
-        self.links: dict[tuple[UUID, UUID], None] = {}
+        self.links: dict[bytes, None] = {}
+        """Both ids of each link in a row: a pair of UUIDs would keep both alive when nothing else does."""
         self.touchpoints: dict[str, int] = {}
         self.months: set[int] = set()
         self.days: set[date] = set()
@@ -36,9 +37,13 @@ class Known:
     def learn(self, customers: Mapping[UUID, UUID], links: Iterable[tuple[UUID, UUID]]) -> None:
         """Remember what a transaction wrote, after its commit."""
         self.customers.update(customers)
-        self.links.update(dict.fromkeys(links))
+        self.links.update(dict.fromkeys(a.bytes + b.bytes for a, b in links))
         trim(self.customers, self._size)
         trim(self.links, self._size)
+
+    def has_link(self, a: UUID, b: UUID) -> bool:
+        """Whether the link between these is known, `a < b`."""
+        return a.bytes + b.bytes in self.links
 
     def make_room(self) -> None:
         """Forget old touchpoints where they are too many: before a group, whose own must all be there."""

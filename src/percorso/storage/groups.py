@@ -5,7 +5,7 @@ With functions a small group is stored by one call, which is its own transaction
 to the connection (`pg_temp`), so they are always those of the release that calls them, and no migration knows of them.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -226,7 +226,7 @@ async def store(
         *_links(links),
     )
     keys = {key for key, _, _ in records if key is not None}
-    return keys, {identity: customer for _, identity, customer in records if identity is not None}
+    return keys, _customers(met, (row[1:] for row in records if row[1] is not None))
 
 
 async def meet(session: WriteSession, met: Sequence[Met], links: Sequence[Made]) -> dict[UUID, UUID]:
@@ -240,7 +240,13 @@ async def meet(session: WriteSession, met: Sequence[Met], links: Sequence[Made])
         *_identities(met),
         *_links(links),
     )
-    return dict(map(tuple, records))
+    return _customers(met, map(tuple, records))
+
+
+def _customers(met: Sequence[Met], customers: Iterable[tuple[UUID, UUID]]) -> dict[UUID, UUID]:
+    """The customer of each identity, in the objects of `met` where they name the same: it is remembered once then."""
+    own = {identifier.id: identifier.id for _, identifier in met}
+    return {own[identity]: own.get(customer, customer) for identity, customer in customers}
 
 
 def _identities(met: Sequence[Met]) -> tuple[list[object], ...]:

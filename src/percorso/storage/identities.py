@@ -19,13 +19,14 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
+import msgspec
 from asyncpg.pgproto.pgproto import UUID
 
 from percorso.storage.database import WriteSession
 
 
-class Identifier(NamedTuple):
-    """A normalised identifier and the identity id that stands for it."""
+class Identifier(msgspec.Struct, frozen=True, gc=False):
+    """A normalised identifier and the identity id that stands for it; a process remembers hundreds of thousands."""
 
     id: UUID
     kind: str
