@@ -5,7 +5,7 @@ harmless (an identity's former customer id still resolves to its present custome
 a new one may be a standby that never heard of the last commits, or a restored database.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import date
 from itertools import islice
 from typing import TypeVar
@@ -23,7 +23,7 @@ class Known:
     """The identities, links, touchpoints and partitions known to be there; one a connection of the writer."""
 
     def __init__(self, size: int) -> None:
-        self._size = size
+        self.size = size
         self.customers: dict[UUID, UUID] = {}
         """The customer of each identity, as of when it was last written."""
         self.links: dict[tuple[UUID, UUID], None] = {}
@@ -35,14 +35,26 @@ class Known:
 
     def learn(self, customers: Mapping[UUID, UUID], links: Iterable[tuple[UUID, UUID]]) -> None:
         """Remember what a transaction wrote, after its commit."""
-        self.customers.update(customers)
+        self._keep(customers, links)
+        trim(self.customers, self.size)
+        trim(self.links, self.size)
+
+    def recall(self, customers: Mapping[UUID, UUID], links: Collection[tuple[UUID, UUID]]) -> bool:
+        """Remember what was committed earlier, unless something later had to give way; whether there was room."""
+        if len(self.customers) + len(customers) > self.size or len(self.links) + len(links) > self.size:
+            return False
+        self._keep(customers, links)
+        return True
+
+    def _keep(self, customers: Mapping[UUID, UUID], links: Iterable[tuple[UUID, UUID]]) -> None:
+        for identity, customer in customers.items():
+            # Most are their own customer: one object in the place of two.
+            self.customers[identity] = identity if customer == identity else customer
         self.links.update(dict.fromkeys(links))
-        trim(self.customers, self._size)
-        trim(self.links, self._size)
 
     def make_room(self) -> None:
         """Forget old touchpoints where they are too many: before a group, whose own must all be there."""
-        trim(self.touchpoints, self._size)
+        trim(self.touchpoints, self.size)
 
     def forget_partitions(self) -> None:
         """Look again at which partitions there are: one may have been dropped."""

@@ -18,6 +18,7 @@ import structlog
 from percorso.errors import Unavailable
 from percorso.ingest import group
 from percorso.ingest.known import Known
+from percorso.ingest.recall import recall
 from percorso.ingest.verdict import Verdict
 from percorso.ops import logs, metrics
 from percorso.settings import Settings
@@ -37,6 +38,8 @@ _PAUSES: Final = (0.0, 0.1, 0.3, 1.0, 2.0)
 _PROBE_SECONDS: Final = 1.0
 """How often an unreachable database is asked for."""
 _CLOSE_SECONDS: Final = 0.5
+_RECALL_SECONDS: Final = 60.0
+"""What is not remembered by then is learnt as it comes."""
 _STOP_SECONDS: Final = 1.0
 """How often a stop looks whether anyone still waits for what is with the writer."""
 
@@ -73,6 +76,7 @@ class Writer:
         self._bytes = 0
         self._idle: deque[asyncio.Future[None]] = deque()
         self._crowded: deque[asyncio.Future[None]] = deque()
+        self._recalling: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
         self._reachable = True
 
@@ -256,9 +260,25 @@ class Writer:
         except BaseException:
             session.terminate()
             raise
-        self._known = Known(self._settings.seen_identities)
         lane.session = session
+        self._known = Known(self._settings.seen_identities)
+        if self._recalling is not None:
+            self._recalling.cancel()
+        self._recalling = asyncio.create_task(self._recall(self._known), name="percorso-recall")
         return session
+
+    async def _recall(self, known: Known) -> None:
+        """Learn on a connection of its own, while the others write, who was stored last; it is only a shortcut."""
+        try:
+            session = await self._connect()
+            try:
+                with limited(session, _RECALL_SECONDS):
+                    await recall(session, known)
+                    await session.close()
+            finally:
+                session.terminate()
+        except Exception as error:  # noqa: BLE001 - without it everything works, though slower at first
+            _log.warning("who was stored last is not remembered", error=type(error).__name__)
 
     async def _disconnect(self, lane: _Lane) -> None:
         session, lane.session = lane.session, None
@@ -267,6 +287,9 @@ class Writer:
                 await session.close(timeout=_CLOSE_SECONDS)
 
     async def _disconnect_all(self) -> None:
+        if self._recalling is not None:
+            self._recalling.cancel()
+            await asyncio.wait({self._recalling})
         for lane in self._lanes:
             await self._disconnect(lane)
 

@@ -1,9 +1,9 @@
 """The commit log: one row per transaction that stored or changed interactions, for whatever follows the changes."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import Literal
+from typing import Final, Literal
 
 from asyncpg.pgproto.pgproto import UUID
 
@@ -13,6 +13,9 @@ from percorso.storage.database import WriteSession
 What = Literal["stored", "changed", "deleted"]
 
 _HOUR_MS = 3_600_000
+_FETCHED: Final = 20
+"""Rows of the log read together: each names up to some thousands of interactions."""
+_LATEST: Final = 10_000
 
 
 async def record(
@@ -36,6 +39,18 @@ async def record(
         identity_ids,
         interaction_ids,
     )
+
+
+async def latest(session: WriteSession) -> AsyncIterator[Sequence[UUID]]:
+    """The identities under which each of the latest commits stored interactions, the last commit first.
+
+    Within a transaction; relies on the primary key. There are no more than `_LATEST`.
+    """
+    rows = session.cursor(
+        "SELECT identity_ids FROM commits ORDER BY generation DESC, xid8 DESC LIMIT $1", _LATEST, prefetch=_FETCHED
+    )
+    async for row in rows:
+        yield row["identity_ids"]
 
 
 def hours(occurred_ms: Iterable[int]) -> list[datetime]:

@@ -1,0 +1,44 @@
+"""What a new connection learns before it meets it: the customers who were active last, and their links.
+
+Who is not known costs a look-up in the group that meets them, and a process that has just started knows no one. The
+commit log says who was stored last, so most of those to come are learnt from it at once, a thousand at a time.
+"""
+
+from typing import Final
+
+from asyncpg.pgproto.pgproto import UUID
+
+from percorso.ingest.known import Known
+from percorso.storage import commits, identities
+from percorso.storage.database import WriteSession
+
+_STEP: Final = 2_000
+"""Interactions whose customers are looked up together."""
+_LOOK_BACK: Final = 4
+"""Interactions looked through at most, for each identity there is room for."""
+
+
+async def recall(session: WriteSession, known: Known) -> None:
+    """Let `known` learn the customers of the latest interactions, as far as it has room, from one snapshot.
+
+    For the background: it takes as long as the database takes for as many look-ups by key.
+    """
+    async with session.transaction(isolation="repeatable_read", readonly=True):
+        active = set[UUID]()
+        seen = 0
+        async for commit in commits.latest(session):
+            seen += len(commit)
+            active.update(commit)
+            if len(active) >= _STEP:
+                if not await _learn(session, known, active) or seen > known.size * _LOOK_BACK:
+                    return
+                active = set()
+        await _learn(session, known, active)
+
+
+async def _learn(session: WriteSession, known: Known, active: set[UUID]) -> bool:
+    """Learn these identities, those linked to them, and the links; whether there was room."""
+    unknown = [identity for identity in active if identity not in known.customers]
+    links = await identities.links_of(session, unknown, most=known.size)
+    others = {identity for pair in links for identity in pair if identity not in known.customers}
+    return known.recall(await identities.customers_of(session, others.union(unknown)), links)
