@@ -110,7 +110,7 @@ async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) ->
         async def connect() -> WriteSession:
             return WriteSession(await database.connect(url, settings, name="percorso-writer"))
 
-        writer = writer_class(connect, settings, generation=this.generation)
+        writer = writer_class(connect, settings, identifiers, generation=this.generation)
         await writer.start()
         try:
             yield Services(

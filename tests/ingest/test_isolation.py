@@ -166,7 +166,7 @@ async def test_one_statement_copying_and_the_careful_way_store_the_same(
     async def never() -> WriteSession:
         raise AssertionError
 
-    keeper = _Keeper(never, services.settings, generation=1)
+    keeper = _Keeper(never, services.settings, services.identifiers, generation=1)
     pipeline = Pipeline(services.settings, services.deployment, services.identifiers, keeper)
     targets = []
     ways = ((200, 0), (0, 0), (0, 10**9))

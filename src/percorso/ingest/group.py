@@ -207,7 +207,7 @@ async def _customers(
     of = {row.identifiers[0].id for row in rows if row.key not in standing}
     of.update(each.identity_id for each in standing.values())
     known = target.known.customers
-    customers = {identity: customer for identity in of if (customer := met.get(identity) or known.get(identity))}
+    customers = {identity: customer for identity in of if (customer := known.get(identity) or met.get(identity))}
     if len(customers) < len(of):
         customers |= await identities.customers_of(target.session, of - customers.keys())
     return customers
@@ -269,6 +269,10 @@ def _unmet(known: Known, rows: Iterable[Row]) -> _Unmet:
     customers = known.customers
     for row in rows:
         first = row.identifiers[0]
+        if len(row.identifiers) == 1:
+            if first.id not in customers:
+                identifiers.append((row, first))
+            continue
         linked = len(links)
         for other in row.identifiers[1:]:
             pair = (first.id, other.id) if first.id < other.id else (other.id, first.id)

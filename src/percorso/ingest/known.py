@@ -35,7 +35,8 @@ class Known:
 
     def learn(self, customers: Mapping[UUID, UUID], links: Iterable[tuple[UUID, UUID]]) -> None:
         """Remember what a transaction wrote, after its commit."""
-        self._keep(customers, links)
+        self.customers.update(customers)
+        self.links.update(dict.fromkeys(links))
         trim(self.customers, self.size)
         trim(self.links, self.size)
 
@@ -43,14 +44,9 @@ class Known:
         """Remember what was committed earlier, unless something later had to give way; whether there was room."""
         if len(self.customers) + len(customers) > self.size or len(self.links) + len(links) > self.size:
             return False
-        self._keep(customers, links)
+        self.customers |= customers
+        self.links |= dict.fromkeys(links)
         return True
-
-    def _keep(self, customers: Mapping[UUID, UUID], links: Iterable[tuple[UUID, UUID]]) -> None:
-        for identity, customer in customers.items():
-            # Most are their own customer: one object in the place of two.
-            self.customers[identity] = identity if customer == identity else customer
-        self.links.update(dict.fromkeys(links))
 
     def make_room(self) -> None:
         """Forget old touchpoints where they are too many: before a group, whose own must all be there."""

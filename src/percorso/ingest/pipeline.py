@@ -1,10 +1,13 @@
 """The way of an interaction in: validate, identify, write. The only place where these follow each other."""
 
+import asyncio
 import json
 import secrets
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
+from typing import Final
 
 from asyncpg.pgproto.pgproto import UUID
 
@@ -23,6 +26,10 @@ from percorso.storage.deployment import Deployment
 from percorso.storage.interactions import Row
 from percorso.storage.rejected import Rejection
 
+_AT_ONCE: Final = 50
+"""Items read without a pause: a millisecond."""
+_status_of: Final = attrgetter("status")
+
 
 class Pipeline:
     """Takes interactions as bytes and answers with verdicts; one a process."""
@@ -33,6 +40,7 @@ class Pipeline:
         self._writer = writer
         self._max_future = timedelta(seconds=settings.max_future_seconds)
         self._max_bytes = settings.max_event_bytes
+        self._turn = asyncio.Lock()
 
     async def take(self, items: Sequence[Line], *, wait: bool = False) -> list[Verdict]:
         """Store these interactions, each given as JSON, and say of each, in order, what became of it.
@@ -41,14 +49,21 @@ class Pipeline:
         there is none. Whatever is raised, nothing that was not committed has been acknowledged.
         """
         received_at = datetime.now(UTC)
-        outcomes = [self._prepare(item, received_at) for item in items]
-        rows = [outcome for outcome in outcomes if isinstance(outcome, Row)]
-        rejections = [outcome for outcome in outcomes if isinstance(outcome, Rejection)]
-        written = iter(await self._writer.write(rows, rejections, wait=wait))
-        return _counted(
-            next(written) if isinstance(outcome, Row) else Verdict.rejected(outcome.id, outcome.problems)
-            for outcome in outcomes
-        )
+        rows: list[Row] = []
+        rejections: dict[int, Rejection] = {}
+        if len(items) <= _AT_ONCE:
+            self._sort(items, 0, received_at, rows, rejections)
+        else:
+            # One after the other, so that the first is with the database while the next is read; and in small steps,
+            # between which the database and other callers are heard.
+            async with self._turn:
+                for start in range(0, len(items), _AT_ONCE):
+                    self._sort(items[start : start + _AT_ONCE], start, received_at, rows, rejections)
+                    await asyncio.sleep(0)
+        verdicts = await self._writer.write(rows, list(rejections.values()), wait=wait)
+        for index, rejection in rejections.items():
+            verdicts.insert(index, Verdict.rejected(rejection.id, rejection.problems))
+        return _counted(verdicts)
 
     async def refuse(self, items: Sequence[tuple[bytes, Sequence[Problem]]], *, format: str) -> list[Verdict]:  # noqa: A002 - the column's name
         """Put items that cannot be made interactions into quarantine, with what is wrong with each.
@@ -61,7 +76,23 @@ class Pipeline:
             for payload, problems in items
         ]
         await self._writer.write((), rejections, wait=True)
-        return _counted(Verdict.rejected(rejection.id, rejection.problems) for rejection in rejections)
+        return _counted([Verdict.rejected(rejection.id, rejection.problems) for rejection in rejections])
+
+    def _sort(
+        self,
+        items: Sequence[Line],
+        first: int,
+        received_at: datetime,
+        rows: list[Row],
+        rejections: dict[int, Rejection],
+    ) -> None:
+        """Put what comes of each item to the rows, or to the rejections by its index; `first` is that of the first."""
+        for index, item in enumerate(items, first):
+            outcome = self._prepare(item, received_at)
+            if isinstance(outcome, Row):
+                rows.append(outcome)
+            else:
+                rejections[index] = outcome
 
     def _prepare(self, item: Line, received_at: datetime) -> Row | Rejection:
         if isinstance(item, Oversized):
@@ -104,12 +135,11 @@ class Pipeline:
         )
 
 
-def _counted(verdicts: Iterable[Verdict]) -> list[Verdict]:
+def _counted(verdicts: list[Verdict]) -> list[Verdict]:
     """These verdicts, after they were counted for the metrics."""
-    given = list(verdicts)
-    for status, times in Counter(verdict.status for verdict in given).items():
+    for status, times in Counter(map(_status_of, verdicts)).items():
         metrics.INTERACTIONS.labels(status).inc(times)
-    return given
+    return verdicts
 
 
 def _completed(document: bytes, event: Interaction, assigned: Mapping[str, str]) -> bytes:

@@ -1,25 +1,26 @@
-"""What a new connection learns before it meets it: the customers who were active last, and their links.
+"""What a process learns before it meets it: the customers who were active last, and their links.
 
 Who is not known costs a look-up in the group that meets them, and a process that has just started knows no one. The
-commit log says who was stored last, so most of those to come are learnt from it at once, a thousand at a time.
+commit log says who was stored last, so most of those to come are learnt from it, some thousands at a time.
 """
 
 from typing import Final
 
 from asyncpg.pgproto.pgproto import UUID
 
+from percorso.ingest.identity import Identifiers
 from percorso.ingest.known import Known
 from percorso.storage import commits, identities
 from percorso.storage.database import WriteSession
 
 _STEP: Final = 2_000
-"""Interactions whose customers are looked up together."""
+"""Identities that are looked up together: a fraction of a second of anyone's time."""
 _LOOK_BACK: Final = 4
 """Interactions looked through at most, for each identity there is room for."""
 
 
-async def recall(session: WriteSession, known: Known) -> None:
-    """Let `known` learn the customers of the latest interactions, as far as it has room, from one snapshot.
+async def recall(session: WriteSession, known: Known, identifiers: Identifiers) -> None:
+    """Learn the customers of the latest interactions, and how they are named, as far as `known` has room.
 
     For the background: it takes as long as the database takes for as many look-ups by key.
     """
@@ -29,16 +30,26 @@ async def recall(session: WriteSession, known: Known) -> None:
         async for commit in commits.latest(session):
             seen += len(commit)
             active.update(commit)
-            if len(active) >= _STEP:
-                if not await _learn(session, known, active) or seen > known.size * _LOOK_BACK:
-                    return
-                active = set()
-        await _learn(session, known, active)
+            if len(active) < _STEP:
+                continue
+            if not await _learn(session, known, identifiers, active) or seen > known.size * _LOOK_BACK:
+                return
+            active = set()
+        await _learn(session, known, identifiers, active)
 
 
-async def _learn(session: WriteSession, known: Known, active: set[UUID]) -> bool:
+async def _learn(session: WriteSession, known: Known, identifiers: Identifiers, active: set[UUID]) -> bool:
     """Learn these identities, those linked to them, and the links; whether there was room."""
     unknown = [identity for identity in active if identity not in known.customers]
     links = await identities.links_of(session, unknown, most=known.size)
     others = {identity for pair in links for identity in pair if identity not in known.customers}
-    return known.recall(await identities.customers_of(session, others.union(unknown)), links)
+    found = await identities.known_as(session, list(others.union(unknown)))
+    # One object stands for an identity wherever it is remembered.
+    own = {identity: identity for identity, _, _, _ in found}
+    room = known.recall(
+        {identity: own.get(customer, customer) for identity, _, _, customer in found},
+        [(own.get(a, a), own.get(b, b)) for a, b in links],
+    )
+    if room:
+        identifiers.recall((identity, kind, value) for identity, kind, value, _ in found)
+    return room

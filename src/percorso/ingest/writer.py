@@ -17,6 +17,7 @@ import structlog
 
 from percorso.errors import Unavailable
 from percorso.ingest import group
+from percorso.ingest.identity import Identifiers
 from percorso.ingest.known import Known
 from percorso.ingest.recall import recall
 from percorso.ingest.verdict import Verdict
@@ -65,9 +66,10 @@ class _Lane:
 class Writer:
     """One a process. `start` it, `write` to it from any number of tasks, `stop` it: what it had taken is committed."""
 
-    def __init__(self, connect: Connect, settings: Settings, *, generation: int) -> None:
+    def __init__(self, connect: Connect, settings: Settings, identifiers: Identifiers, *, generation: int) -> None:
         self._connect = connect
         self._settings = settings
+        self._identifiers = identifiers
         self._generation = generation
         self._known = Known(settings.seen_identities)
         self._lanes = [_Lane() for _ in range(settings.commit_connections)]
@@ -273,7 +275,7 @@ class Writer:
             session = await self._connect()
             try:
                 with limited(session, _RECALL_SECONDS):
-                    await recall(session, known)
+                    await recall(session, known, self._identifiers)
                     await session.close()
             finally:
                 session.terminate()

@@ -1,5 +1,6 @@
 """The commit log: one row per transaction that stored or changed interactions, for whatever follows the changes."""
 
+import struct
 from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
@@ -8,11 +9,15 @@ from typing import Final, Literal
 from asyncpg.pgproto.pgproto import UUID
 
 from percorso import ids
+from percorso.storage import copying
 from percorso.storage.database import WriteSession
 
 What = Literal["stored", "changed", "deleted"]
 
-_HOUR_MS = 3_600_000
+_COLUMNS: Final = ("generation", "at", "what", "hours", "identity_ids", "interaction_ids")
+"""Those that are given: the transaction's id is there by default."""
+_head: Final = struct.Struct(">hiiiq").pack
+_HOUR_MS: Final = 3_600_000
 _FETCHED: Final = 20
 """Rows of the log read together: each names up to some thousands of interactions."""
 _LATEST: Final = 10_000
@@ -28,17 +33,15 @@ async def record(
     identity_ids: Sequence[UUID],
     interaction_ids: Sequence[UUID],
 ) -> None:
-    """Name what this transaction did; the ids stand pairwise. The day's partition must exist."""
-    await session.execute(
-        "INSERT INTO commits (generation, xid8, at, what, hours, identity_ids, interaction_ids) "
-        "VALUES ($1, pg_current_xact_id(), $2, $3, $4, $5, $6)",
-        generation,
-        at,
-        what,
-        hours(occurred_ms),
-        identity_ids,
-        interaction_ids,
+    """Name what this transaction did; the ids stand pairwise, at least one pair. The day's partition must exist."""
+    row = (
+        _head(len(_COLUMNS), 4, generation, 8, copying.microseconds(at)),
+        copying.text(what),
+        copying.moments(hours(occurred_ms)),
+        copying.uuids(identity_ids),
+        copying.uuids(interaction_ids),
     )
+    await copying.copy(session, "commits", _COLUMNS, row)
 
 
 async def latest(session: WriteSession) -> AsyncIterator[Sequence[UUID]]:

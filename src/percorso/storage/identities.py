@@ -51,6 +51,14 @@ async def customers_of(session: WriteSession, identity_ids: Iterable[UUID]) -> d
     return {record["identity_id"]: record["customer_id"] for record in records}
 
 
+async def known_as(session: WriteSession, identity_ids: Sequence[UUID]) -> list[tuple[UUID, str, str, UUID]]:
+    """The id, kind, normalised value and customer of each of these identities. Relies on the primary key."""
+    records = await session.fetch(
+        "SELECT identity_id, kind, value, customer_id FROM identities WHERE identity_id = ANY($1)", identity_ids
+    )
+    return list(map(tuple, records))
+
+
 async def links_of(session: WriteSession, identity_ids: Sequence[UUID], *, most: int) -> list[tuple[UUID, UUID]]:
     """The active links of these identities, no more than `most`.
 

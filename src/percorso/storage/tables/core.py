@@ -92,7 +92,7 @@ commits = Table(
     "commits",
     metadata,
     Column("generation", Integer, primary_key=True),
-    Column("xid8", XID8, primary_key=True),
+    Column("xid8", XID8, primary_key=True, server_default=text("pg_current_xact_id()")),
     Column("at", moment(), primary_key=True),
     Column("what", Text, nullable=False, comment="stored, changed or deleted."),
     Column("hours", ARRAY(moment()), nullable=False, comment="The hours of occurrence touched."),
