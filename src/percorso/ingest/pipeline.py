@@ -28,7 +28,7 @@ from percorso.storage.rejected import Rejection
 
 _AT_ONCE: Final = 50
 """Items read without a pause: a millisecond."""
-_status_of: Final = attrgetter("status")
+_outcome_of: Final = attrgetter("status", "erased")
 
 
 class Pipeline:
@@ -137,8 +137,8 @@ class Pipeline:
 
 def _counted(verdicts: list[Verdict]) -> list[Verdict]:
     """These verdicts, after they were counted for the metrics."""
-    for status, times in Counter(map(_status_of, verdicts)).items():
-        metrics.INTERACTIONS.labels(status).inc(times)
+    for (status, erased), times in Counter(map(_outcome_of, verdicts)).items():
+        metrics.INTERACTIONS.labels("erased" if erased else status).inc(times)
     return verdicts
 
 

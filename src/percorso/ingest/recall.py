@@ -10,7 +10,7 @@ from asyncpg.pgproto.pgproto import UUID
 
 from percorso.ingest.identity import Identifiers
 from percorso.ingest.known import Known
-from percorso.storage import commits, identities
+from percorso.storage import commits, epoch, identities
 from percorso.storage.database import WriteSession
 
 _STEP: Final = 2_000
@@ -22,9 +22,11 @@ _LOOK_BACK: Final = 4
 async def recall(session: WriteSession, known: Known, identifiers: Identifiers) -> None:
     """Learn the customers of the latest interactions, and how they are named, as far as `known` has room.
 
-    For the background: it takes as long as the database takes for as many look-ups by key.
+    For the background: it takes as long as the database takes for as many look-ups by key. All is read from one
+    snapshot, of one epoch; once `known` has gone on to a later one, nothing more is learnt.
     """
     async with session.transaction(isolation="repeatable_read", readonly=True):
+        since = await epoch.current(session)
         active = set[UUID]()
         seen = 0
         async for commit in commits.latest(session):
@@ -32,24 +34,25 @@ async def recall(session: WriteSession, known: Known, identifiers: Identifiers) 
             active.update(commit)
             if len(active) < _STEP:
                 continue
-            if not await _learn(session, known, identifiers, active) or seen > known.size * _LOOK_BACK:
+            if not await _learn(session, known, identifiers, active, since) or seen > known.size * _LOOK_BACK:
                 return
             active = set()
-        await _learn(session, known, identifiers, active)
+        await _learn(session, known, identifiers, active, since)
 
 
-async def _learn(session: WriteSession, known: Known, identifiers: Identifiers, active: set[UUID]) -> bool:
-    """Learn these identities, those linked to them, and the links; whether there was room."""
+async def _learn(session: WriteSession, known: Known, identifiers: Identifiers, active: set[UUID], since: int) -> bool:
+    """Learn these identities, those linked to them, and the links, as of an epoch; whether to go on."""
     unknown = [identity for identity in active if identity not in known.customers]
     links = await identities.links_of(session, unknown, most=known.size)
     others = {identity for pair in links for identity in pair if identity not in known.customers}
     found = await identities.known_as(session, list(others.union(unknown)))
     # One object stands for an identity wherever it is remembered.
     own = {identity: identity for identity, _, _, _ in found}
-    room = known.recall(
+    goes_on = known.recall(
+        since,
         {identity: own.get(customer, customer) for identity, _, _, customer in found},
         [(own.get(a, a), own.get(b, b)) for a, b in links],
     )
-    if room:
+    if goes_on:
         identifiers.recall((identity, kind, value) for identity, kind, value, _ in found)
-    return room
+    return goes_on
