@@ -1,5 +1,7 @@
 """A process that has just started learns who was stored last, and only what still holds."""
 
+import asyncio
+
 import asyncpg
 import pytest
 
@@ -10,33 +12,39 @@ from percorso.ingest.recall import recall
 from percorso.storage import epoch
 from percorso.storage.database import WriteSession
 from support import Make
-from writing import Database, count, processes, statuses, take, until
+from writing import Database, count, processes, statuses, take, until, waiting_for_a_lock
 
 ANNA = {"email": "anna@example.com", "phone": "+39066982", "cookie_id": "c-1"}
 
 
-def _identifiers(services: Services, size: int = 100) -> Identifiers:
-    return Identifiers(services.deployment.salt, None, size)
+def _identifiers() -> Identifiers:
+    """Of another salt: an id that is right can only have been remembered."""
+    return Identifiers(b"another salt", None, 100)
 
 
-async def _recalled(services: Services, database: Database, size: int = 100) -> tuple[Known, Identifiers]:
+async def _recalled(database: Database, size: int = 100) -> tuple[Known, Identifiers]:
     session = WriteSession(database)
-    known, identifiers = Known(size, await epoch.current(session)), _identifiers(services, size)
+    known, identifiers = Known(size, await epoch.current(session)), _identifiers()
     await recall(session, known, identifiers)
     return known, identifiers
+
+
+def _recalling() -> bool:
+    return any(task.get_name() == "percorso-recall" for task in asyncio.all_tasks())
 
 
 async def test_who_was_stored_is_known_with_their_customer_their_links_and_their_names(
     services: Services, database: Database, make: Make
 ) -> None:
     await take(services, make(customer=ANNA), make(customer={"email": "carlo@example.com"}))
-    known, identifiers = await _recalled(services, database)
+    known, identifiers = await _recalled(database)
     stored = await database.fetch("SELECT identity_id, customer_id FROM identities")
     links = await database.fetch("SELECT identity_a, identity_b FROM identity_links")
     assert len(stored) == 4
     assert known.customers == {record["identity_id"]: record["customer_id"] for record in stored}
     assert set(known.links) == {(record["identity_a"], record["identity_b"]) for record in links}
-    assert identifiers._known == services.identifiers._known
+    for kind, value in ANNA.items():
+        assert identifiers.one(kind, value) == services.identifiers.one(kind, value)
 
 
 async def test_who_was_stored_last_is_remembered_where_there_is_no_room_for_all(
@@ -45,8 +53,8 @@ async def test_who_was_stored_last_is_remembered_where_there_is_no_room_for_all(
     monkeypatch.setattr("percorso.ingest.recall._STEP", 1)
     for number in range(5):
         await take(services, make(customer={"email": f"number.{number}@example.com"}))
-    known, identifiers = await _recalled(services, database, size=2)
-    last = {identifiers.one("email", f"number.{number}@example.com").id for number in (3, 4)}
+    known, _ = await _recalled(database, size=2)
+    last = {services.identifiers.one("email", f"number.{number}@example.com").id for number in (3, 4)}
     assert known.customers.keys() == last
 
 
@@ -57,14 +65,14 @@ async def test_no_more_is_looked_through_than_there_can_be_room_for(
     await take(services, make(customer={"email": "first@example.com"}))
     for _ in range(9):
         await take(services, make())
-    known, _ = await _recalled(services, database, size=2)
+    known, _ = await _recalled(database, size=2)
     assert len(known.customers) == 1
 
 
 async def test_a_link_that_does_not_count_is_not_remembered(services: Services, database: Database, make: Make) -> None:
     await take(services, make(customer=ANNA))
     await database.execute("UPDATE identity_links SET state = 'cut'")
-    known, _ = await _recalled(services, database)
+    known, _ = await _recalled(database)
     assert known.customers
     assert not known.links
 
@@ -74,21 +82,22 @@ async def test_what_was_read_in_an_epoch_that_is_over_is_not_learnt(
 ) -> None:
     await take(services, make(customer=ANNA))
     session = WriteSession(database)
-    known, identifiers = Known(100, await epoch.current(session)), _identifiers(services)
+    known, identifiers = Known(100, await epoch.current(session)), _identifiers()
     known.forget(known.epoch + 1)
     await recall(session, known, identifiers)
     assert not known.customers
     assert not known.links
-    assert not identifiers._known
+    assert identifiers.one("email", ANNA["email"]) != services.identifiers.one("email", ANNA["email"])
 
 
 async def test_a_new_process_meets_no_one_again_whom_another_stored_last(
-    services: Services, database_url: str, database: Database, make: Make, monkeypatch: pytest.MonkeyPatch
+    services: Services, database_url: str, make: Make
 ) -> None:
     await take(services, make(customer=ANNA))
+    await until(lambda: not _recalling())
     async with processes(database_url, 1) as [other]:
-        await until(lambda: len(other.writer._known.customers) == 3)
-        # Whoever is met is looked for in this table, so that it is not locked is what shows that nobody was.
+        await until(lambda: not _recalling())
+        # Whoever is met is looked for in this table.
         holder = await asyncpg.connect(database_url)
         try:
             async with holder.transaction():
@@ -124,14 +133,8 @@ async def test_a_stop_does_not_wait_for_what_is_being_recalled(
         async with holder.transaction():
             await holder.execute("LOCK TABLE commits IN ACCESS EXCLUSIVE MODE")
             async with processes(database_url, 1):
-                await until(lambda: count(database, "pg_stat_activity WHERE wait_event_type = 'Lock'"))
-            await until(lambda: _none_but(database, holder))
+                await until(lambda: waiting_for_a_lock(database))
+                assert _recalling()
+            assert not _recalling()
     finally:
         await holder.close()
-
-
-async def _none_but(database: Database, holder: Database) -> bool:
-    return (
-        await count(database, f"pg_stat_activity WHERE wait_event_type = 'Lock' AND pid <> {holder.get_server_pid()}")
-        == 0
-    )
