@@ -1,6 +1,5 @@
 """The way of an interaction in: validate, identify, write. The only place where these follow each other."""
 
-import asyncio
 import json
 import secrets
 from collections import Counter
@@ -26,8 +25,6 @@ from percorso.storage.deployment import Deployment
 from percorso.storage.interactions import Row
 from percorso.storage.rejected import Rejection
 
-_AT_ONCE: Final = 50
-"""Items read without a pause: a millisecond."""
 _outcome_of: Final = attrgetter("status", "erased")
 
 
@@ -40,7 +37,6 @@ class Pipeline:
         self._writer = writer
         self._max_future = timedelta(seconds=settings.max_future_seconds)
         self._max_bytes = settings.max_event_bytes
-        self._turn = asyncio.Lock()
 
     async def take(self, items: Sequence[Line], *, wait: bool = False) -> list[Verdict]:
         """Store these interactions, each given as JSON, and say of each, in order, what became of it.
@@ -51,15 +47,12 @@ class Pipeline:
         received_at = datetime.now(UTC)
         rows: list[Row] = []
         rejections: dict[int, Rejection] = {}
-        if len(items) <= _AT_ONCE:
-            self._sort(items, 0, received_at, rows, rejections)
-        else:
-            # One after the other, so that the first is with the database while the next is read; and in small steps,
-            # between which the database and other callers are heard.
-            async with self._turn:
-                for start in range(0, len(items), _AT_ONCE):
-                    self._sort(items[start : start + _AT_ONCE], start, received_at, rows, rejections)
-                    await asyncio.sleep(0)
+        for index, item in enumerate(items):
+            outcome = self._prepare(item, received_at)
+            if isinstance(outcome, Row):
+                rows.append(outcome)
+            else:
+                rejections[index] = outcome
         verdicts = await self._writer.write(rows, list(rejections.values()), wait=wait)
         for index, rejection in rejections.items():
             verdicts.insert(index, Verdict.rejected(rejection.id, rejection.problems))
@@ -77,22 +70,6 @@ class Pipeline:
         ]
         await self._writer.write((), rejections, wait=True)
         return _counted([Verdict.rejected(rejection.id, rejection.problems) for rejection in rejections])
-
-    def _sort(
-        self,
-        items: Sequence[Line],
-        first: int,
-        received_at: datetime,
-        rows: list[Row],
-        rejections: dict[int, Rejection],
-    ) -> None:
-        """Put what comes of each item to the rows, or to the rejections by its index; `first` is that of the first."""
-        for index, item in enumerate(items, first):
-            outcome = self._prepare(item, received_at)
-            if isinstance(outcome, Row):
-                rows.append(outcome)
-            else:
-                rejections[index] = outcome
 
     def _prepare(self, item: Line, received_at: datetime) -> Row | Rejection:
         if isinstance(item, Oversized):
