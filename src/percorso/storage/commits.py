@@ -1,4 +1,8 @@
-"""The commit log: one row per transaction that stored or changed interactions, for whatever follows the changes."""
+"""The commit log: one row per transaction that stored or changed interactions, for whatever follows the changes.
+
+Also one where customers changed while no interaction did (`identity`): it names the identities that may belong to
+another customer now, and neither hours nor interactions.
+"""
 
 import struct
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -12,7 +16,8 @@ from percorso import ids
 from percorso.storage import copying
 from percorso.storage.database import WriteSession
 
-What = Literal["stored", "changed", "deleted"]
+What = Literal["stored", "changed", "deleted", "identity"]
+"""What a transaction did: with interactions, or with whose they are."""
 
 _COLUMNS: Final = ("generation", "at", "what", "hours", "identity_ids", "interaction_ids")
 """Those that are given: the transaction's id is there by default."""
@@ -33,7 +38,7 @@ async def record(
     identity_ids: Sequence[UUID],
     interaction_ids: Sequence[UUID],
 ) -> None:
-    """Name what this transaction did; the ids stand pairwise, at least one pair. The day's partition must exist."""
+    """Name what this transaction did; the ids stand pairwise, but for `identity`. The day's partition must exist."""
     row = (
         _head(len(_COLUMNS), 4, generation, 8, copying.microseconds(at)),
         copying.text(what),

@@ -22,6 +22,8 @@ _TIMESTAMPTZ: Final = 1184
 _UUID: Final = 2950
 _array_head: Final = struct.Struct(">iiIii").pack
 """Dimensions, whether there are nulls, the OID of the elements' type, how many, the first index."""
+_no_array: Final = struct.Struct(">iiiI").pack
+"""The length of the field, no dimensions, no nulls, the OID of the elements' type."""
 _moment: Final = struct.Struct(">q").pack
 length: Final = struct.Struct(">i").pack
 """What stands before the bytes of a field."""
@@ -52,7 +54,9 @@ def uuids(elements: Sequence[UUID]) -> bytes:
 
 
 def _array(type_: int, elements: Sequence[bytes]) -> bytes:
-    """A field of an array type, whose elements are at least one, all as long as each other, and none null."""
+    """A field of an array type, whose elements are all as long as each other, and none null."""
+    if not elements:
+        return _no_array(12, 0, 0, type_)
     size = length(len(elements[0]))
     value = _array_head(1, 0, type_, len(elements), 1) + size + size.join(elements)
     return length(len(value)) + value
