@@ -1,12 +1,11 @@
 """Rows put together by hand say to Postgres what was meant."""
 
 from datetime import UTC, datetime, timedelta
-from uuid import UUID as AnyUUID
 
 import pytest
 from asyncpg.pgproto.pgproto import UUID
 
-from percorso.storage import commits, copying
+from percorso.storage import commits
 from percorso.storage.database import WriteSession
 from percorso.storage.partitions import ensure_days
 from writing import Database
@@ -37,8 +36,3 @@ async def test_a_row_of_the_commit_log_is_copied_as_it_was_given(database: Datab
         "identity_ids": identities,
         "interaction_ids": interactions,
     }
-
-
-def test_a_uuid_field_is_in_the_order_of_the_network() -> None:
-    given = AnyUUID("00112233-4455-6677-8899-aabbccddeeff")
-    assert copying.uuids([UUID(given.bytes)]).endswith(b"\0\0\0\x10" + given.bytes)
