@@ -1,4 +1,4 @@
-"""Reversible identity: states of links, what was decided, what is suspected, tombstones."""
+"""Reversible identity: states of links, what was decided, what is suspected, tombstones; a commit log of them too."""
 
 from collections.abc import Sequence
 
@@ -9,8 +9,10 @@ down_revision: str | None = "20261122_1100"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
-LINKS = """
+CHANGES = """
 ALTER TABLE identity_links ADD COLUMN state text DEFAULT 'active' NOT NULL;
+
+ALTER TABLE commits ALTER COLUMN xid8 SET DEFAULT pg_current_xact_id();
 """
 
 TABLES = """
@@ -46,6 +48,7 @@ CREATE TABLE identity_suspicions (
     decided_at timestamptz,
     decided_by text,
     decision text,
+    reason text,
     CONSTRAINT identity_suspicions_pkey PRIMARY KEY (suspicion_id),
     CONSTRAINT identity_suspicions_identity_a_identity_b_why_key UNIQUE NULLS NOT DISTINCT (identity_a, identity_b, why)
 );
@@ -91,7 +94,11 @@ COMMENT ON COLUMN identity_suspicions.detail IS 'Kind, limit and count of the gu
 COMMENT ON COLUMN identity_suspicions.interaction_id IS 'The latest that gave rise to it.';
 COMMENT ON COLUMN identity_suspicions.source IS 'Who sent that.';
 COMMENT ON COLUMN identity_suspicions.decided_at IS 'Null while it is to be reviewed.';
+COMMENT ON COLUMN identity_suspicions.decided_by IS 'The key; null where a guard rail did it.';
 COMMENT ON COLUMN identity_suspicions.decision IS 'merged or dismissed.';
+COMMENT ON COLUMN identity_suspicions.reason IS 'Why it was decided so.';
+COMMENT ON TABLE commits IS 'The commit log: one row per transaction that stored or changed something.';
+COMMENT ON COLUMN commits.what IS 'stored, changed, deleted, identity or said.';
 COMMENT ON TABLE identity_epoch IS 'A process that remembers links and identities of an older epoch forgets them.';
 COMMENT ON COLUMN identity_epoch.one IS 'Always true: there is one row.';
 COMMENT ON COLUMN identity_epoch.epoch IS 'Grows when what processes remember may be wrong.';
@@ -103,7 +110,7 @@ COMMENT ON COLUMN erased_identities.identity_id IS 'The salted hash alone; the i
 def upgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '5s'")
     op.execute("SET LOCAL statement_timeout = '60s'")
-    for statement in (LINKS + TABLES + COMMENTS).split(";\n"):
+    for statement in (CHANGES + TABLES + COMMENTS).split(";\n"):
         op.execute(statement.strip())
 
 
@@ -112,4 +119,5 @@ def downgrade() -> None:
     op.execute("SET LOCAL statement_timeout = '60s'")
     for table in ("erased_identities", "identity_epoch", "identity_suspicions", "identity_changes"):
         op.execute(f"DROP TABLE {table}")
+    op.execute("ALTER TABLE commits ALTER COLUMN xid8 DROP DEFAULT")
     op.execute("ALTER TABLE identity_links DROP COLUMN state")

@@ -63,15 +63,7 @@ COMMENT ON COLUMN consents.lawful_basis IS 'Of GDPR, Article 6(1).';
 COMMENT ON COLUMN consents.evidence IS 'What proves it, where no interaction does.';
 COMMENT ON COLUMN consents.interaction_id IS 'The interaction that proves it; it may be deleted since.';
 COMMENT ON COLUMN consents.source IS 'Who knows it.';
-COMMENT ON COLUMN consents.set_by IS 'The key that said it; null where an interaction did.';
-COMMENT ON TABLE commits IS
-    'The commit log: one row per transaction that stored or changed interactions, or traits and consents.';
-COMMENT ON COLUMN commits.what IS 'stored, changed, deleted or said.'
-"""
-
-FORMER_COMMENTS = """
-COMMENT ON TABLE commits IS 'The commit log: one row per transaction that stored or changed interactions.';
-COMMENT ON COLUMN commits.what IS 'stored, changed or deleted.'
+COMMENT ON COLUMN consents.set_by IS 'The key that said it; null where an interaction did.'
 """
 
 
@@ -87,5 +79,3 @@ def downgrade() -> None:
     op.execute("SET LOCAL statement_timeout = '60s'")
     for table in ("consents", "traits"):
         op.execute(f"DROP TABLE {table}")
-    for statement in FORMER_COMMENTS.split(";\n"):
-        op.execute(statement.strip())

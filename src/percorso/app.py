@@ -16,6 +16,7 @@ from percorso.http import (
     consents,
     customers,
     health,
+    identity,
     interactions,
     keys,
     openapi,
@@ -99,7 +100,18 @@ def create_app(settings: Settings | None = None, *, writer_class: type[Writer] =
     )
     interactions.add_storing(app.router)
     # What a customer's path goes on with is found before the customer, whose name may hold slashes.
-    for room in (interactions, batches, traits, consents, customers, touchpoints, rejected, keys, health):
+    for room in (
+        interactions,
+        batches,
+        identity,
+        traits,
+        consents,
+        customers,
+        touchpoints,
+        rejected,
+        keys,
+        health,
+    ):
         app.include_router(room.router)
     problems.install(app)
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
@@ -123,7 +135,7 @@ async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) ->
         async def connect() -> WriteSession:
             return WriteSession(await database.connect(url, settings, name="percorso-writer"))
 
-        writer = writer_class(connect, settings, generation=this.generation)
+        writer = writer_class(connect, settings, identifiers, generation=this.generation)
         await writer.start()
         try:
             yield Services(

@@ -88,8 +88,9 @@ class Keeper(Writer):
 
 async def copy(session: WriteSession, this: Deployment, settings: Settings, wanted: Copy) -> Copied:
     """The limit of ingest: rows prepared beforehand, both tables in one transaction a batch."""
-    keeper = Keeper(_never, settings, generation=this.generation)
-    pipeline = Pipeline(settings, this, Identifiers(this.salt, None, settings.seen_identities), keeper)
+    identifiers = Identifiers(this.salt, None, settings.seen_identities)
+    keeper = Keeper(_never, settings, identifiers, generation=this.generation)
+    pipeline = Pipeline(settings, this, identifiers, keeper)
     events = Events(wanted.source, datetime.fromisoformat(wanted.now))
     end = None if wanted.count is None else wanted.first + wanted.count
     following, seconds, latencies = wanted.first, 0.0, array("d")

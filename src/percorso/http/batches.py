@@ -169,6 +169,10 @@ class _Tally:
 
     def add(self, verdicts: Sequence[Verdict]) -> None:
         """Count the verdicts on the next items."""
+        if not self._every and all(verdict.status == "stored" for verdict in verdicts):
+            self.counts["stored"] += len(verdicts)
+            self.received += len(verdicts)
+            return
         for verdict in verdicts:
             self.counts[verdict.status] += 1
             if self._every or verdict.status != "stored":

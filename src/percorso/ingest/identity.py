@@ -4,7 +4,7 @@ Nothing is looked up: the identity id is a keyed hash, so every process comes to
 """
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
 
 from asyncpg.pgproto.pgproto import UUID
@@ -52,8 +52,19 @@ class Identifiers:
         trim(self._known, self._size)
         return made
 
+    def recall(self, identities: Iterable[tuple[UUID, str, str]]) -> None:
+        """Remember identities that are stored, with their kind and normalised value."""
+        for identity, kind, value in identities:
+            self._known[kind, value] = Identifier(identity, kind, value, kind in _STRONG)
+        trim(self._known, self._size)
+
     def of(self, customer: Mapping[str, str | Sequence[str]]) -> list[Identifier]:
         """All identifiers of a customer, each once, strongest first; RejectedInteraction where one is not valid."""
+        if len(customer) == 1:
+            # As most are: nothing is to be ranked.
+            [(kind, given)] = customer.items()
+            if type(given) is str and (known := self._known.get((kind, given))):
+                return [known]
         ranked: list[tuple[int, Identifier]] = []
         problems: list[Problem] = []
         for kind, given in customer.items():

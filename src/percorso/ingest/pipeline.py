@@ -3,8 +3,10 @@
 import json
 import secrets
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
+from typing import Final
 
 from asyncpg.pgproto.pgproto import UUID
 
@@ -24,6 +26,8 @@ from percorso.storage.deployment import Deployment
 from percorso.storage.interactions import Row
 from percorso.storage.rejected import Rejection
 
+_outcome_of: Final = attrgetter("status", "erased")
+
 
 class Pipeline:
     """Takes interactions as bytes and answers with verdicts; one a process."""
@@ -42,14 +46,18 @@ class Pipeline:
         there is none. Whatever is raised, nothing that was not committed has been acknowledged.
         """
         received_at = datetime.now(UTC)
-        outcomes = [self._prepare(item, received_at) for item in items]
-        rows = [outcome for outcome in outcomes if isinstance(outcome, Row)]
-        rejections = [outcome for outcome in outcomes if isinstance(outcome, Rejection)]
-        written = iter(await self._writer.write(rows, rejections, wait=wait))
-        return _counted(
-            next(written) if isinstance(outcome, Row) else Verdict.rejected(outcome.id, outcome.problems)
-            for outcome in outcomes
-        )
+        rows: list[Row] = []
+        rejections: dict[int, Rejection] = {}
+        for index, item in enumerate(items):
+            outcome = self._prepare(item, received_at)
+            if isinstance(outcome, Row):
+                rows.append(outcome)
+            else:
+                rejections[index] = outcome
+        verdicts = await self._writer.write(rows, list(rejections.values()), wait=wait)
+        for index, rejection in rejections.items():
+            verdicts.insert(index, Verdict.rejected(rejection.id, rejection.problems))
+        return _counted(verdicts)
 
     async def refuse(self, items: Sequence[tuple[bytes, Sequence[Problem]]], *, format: str) -> list[Verdict]:  # noqa: A002 - the column's name
         """Put items that cannot be made interactions into quarantine, with what is wrong with each.
@@ -62,7 +70,7 @@ class Pipeline:
             for payload, problems in items
         ]
         await self._writer.write((), rejections, wait=True)
-        return _counted(Verdict.rejected(rejection.id, rejection.problems) for rejection in rejections)
+        return _counted([Verdict.rejected(rejection.id, rejection.problems) for rejection in rejections])
 
     def _prepare(self, item: Line, received_at: datetime) -> Row | Rejection:
         if isinstance(item, Oversized):
@@ -117,12 +125,11 @@ class Pipeline:
         )
 
 
-def _counted(verdicts: Iterable[Verdict]) -> list[Verdict]:
+def _counted(verdicts: list[Verdict]) -> list[Verdict]:
     """These verdicts, after they were counted for the metrics."""
-    given = list(verdicts)
-    for status, times in Counter(verdict.status for verdict in given).items():
-        metrics.INTERACTIONS.labels(status).inc(times)
-    return given
+    for (status, erased), times in Counter(map(_outcome_of, verdicts)).items():
+        metrics.INTERACTIONS.labels("erased" if erased else status).inc(times)
+    return verdicts
 
 
 def _completed(document: bytes, event: Interaction, assigned: Mapping[str, str]) -> bytes:

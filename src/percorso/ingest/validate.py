@@ -242,9 +242,10 @@ def _time_problems(found: Interaction, now: datetime, max_future: timedelta) -> 
 
 
 def _out_of_time(moment: datetime, now: datetime, max_future: timedelta) -> str | None:
-    if moment - now > max_future:
+    # Most are no later by the day, whatever their offset, and not too early by the year: to compare moments of
+    # different offsets costs more.
+    if moment.toordinal() >= now.toordinal() - 1 and moment - now > max_future:
         return f"must not be more than {max_future / timedelta(hours=1):g} hours ahead"
-    # Most are later by the year alone; comparing moments of different offsets costs more.
     if moment.year <= EPOCH_YEAR and moment < _FIRST_MOMENT:
         return f"must not be before {_FIRST_MOMENT:%Y-%m-%dT%H:%M:%SZ}"
     return None

@@ -17,13 +17,16 @@ import structlog
 
 from percorso.errors import Unavailable
 from percorso.ingest import group
+from percorso.ingest.identity import Identifiers
 from percorso.ingest.known import Known
+from percorso.ingest.recall import recall
 from percorso.ingest.verdict import Verdict
 from percorso.ops import logs, metrics
 from percorso.settings import Settings
-from percorso.storage import deployment, groups
+from percorso.storage import deployment, epoch, groups
 from percorso.storage.database import AWAY, WriteSession, limited
 from percorso.storage.interactions import Row
+from percorso.storage.linking import Guards
 from percorso.storage.rejected import Rejection
 
 Connect = Callable[[], Awaitable[WriteSession]]
@@ -37,6 +40,8 @@ _PAUSES: Final = (0.0, 0.1, 0.3, 1.0, 2.0)
 _PROBE_SECONDS: Final = 1.0
 """How often an unreachable database is asked for."""
 _CLOSE_SECONDS: Final = 0.5
+_RECALL_SECONDS: Final = 60.0
+"""What is not remembered by then is learnt as it comes."""
 _STOP_SECONDS: Final = 1.0
 """How often a stop looks whether anyone still waits for what is with the writer."""
 
@@ -62,17 +67,20 @@ class _Lane:
 class Writer:
     """One a process. `start` it, `write` to it from any number of tasks, `stop` it: what it had taken is committed."""
 
-    def __init__(self, connect: Connect, settings: Settings, *, generation: int) -> None:
+    def __init__(self, connect: Connect, settings: Settings, identifiers: Identifiers, *, generation: int) -> None:
         self._connect = connect
         self._settings = settings
+        self._identifiers = identifiers
         self._generation = generation
-        self._known = Known(settings.seen_identities)
+        self._guards = Guards.of(settings)
+        self._known = Known(settings.seen_identities, 0)
         self._lanes = [_Lane() for _ in range(settings.commit_connections)]
         self._queue: deque[_Waiting] = deque()
         self._rows = 0
         self._bytes = 0
         self._idle: deque[asyncio.Future[None]] = deque()
         self._crowded: deque[asyncio.Future[None]] = deque()
+        self._recalling: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
         self._reachable = True
 
@@ -252,13 +260,30 @@ class Writer:
             with limited(session, self._settings.connect_timeout_seconds):
                 async with session.transaction():
                     self._generation = (await deployment.ensure(session)).generation
-                await groups.define(session)
+                await groups.define(session, self._guards)
+                now_is = await epoch.current(session)
         except BaseException:
             session.terminate()
             raise
-        self._known = Known(self._settings.seen_identities)
         lane.session = session
+        self._known = Known(self._settings.seen_identities, now_is)
+        if self._recalling is not None:
+            self._recalling.cancel()
+        self._recalling = asyncio.create_task(self._recall(self._known), name="percorso-recall")
         return session
+
+    async def _recall(self, known: Known) -> None:
+        """Learn on a connection of its own, while the others write, who was stored last; it is only a shortcut."""
+        try:
+            session = await self._connect()
+            try:
+                with limited(session, _RECALL_SECONDS):
+                    await recall(session, known, self._identifiers)
+                    await session.close()
+            finally:
+                session.terminate()
+        except Exception as error:  # noqa: BLE001 - without it everything works, though slower at first
+            _log.warning("who was stored last is not remembered", error=type(error).__name__)
 
     async def _disconnect(self, lane: _Lane) -> None:
         session, lane.session = lane.session, None
@@ -267,6 +292,9 @@ class Writer:
                 await session.close(timeout=_CLOSE_SECONDS)
 
     async def _disconnect_all(self) -> None:
+        if self._recalling is not None:
+            self._recalling.cancel()
+            await asyncio.wait({self._recalling})
         for lane in self._lanes:
             await self._disconnect(lane)
 

@@ -1,19 +1,31 @@
-"""The commit log: one row per transaction that stored or changed something, for whatever follows the changes."""
+"""The commit log: one row per transaction that stored or changed something, for whatever follows the changes.
 
-from collections.abc import Iterable, Sequence
+Also one where customers changed while no interaction did: whose identities are whose (`identity`), or what is said of
+them (`said`). It names those identities, and neither hours nor interactions.
+"""
+
+import struct
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import Literal
+from typing import Final, Literal
 
 from asyncpg.pgproto.pgproto import UUID
 
 from percorso import ids
+from percorso.storage import copying
 from percorso.storage.database import WriteSession
 
-What = Literal["stored", "changed", "deleted", "said"]
-"""What was done to interactions; or `said`: traits or consents of identities, whatever interactions they have."""
+What = Literal["stored", "changed", "deleted", "identity", "said"]
+"""What a transaction did: with interactions; with whose they are; or with traits and consents (`said`)."""
 
-_HOUR_MS = 3_600_000
+_COLUMNS: Final = ("generation", "at", "what", "hours", "identity_ids", "interaction_ids")
+"""Those that are given: the transaction's id is there by default."""
+_head: Final = struct.Struct(">hiiiq").pack
+_HOUR_MS: Final = 3_600_000
+_FETCHED: Final = 20
+"""Rows of the log read together: each names up to some thousands of interactions."""
+_LATEST: Final = 10_000
 
 
 async def record(
@@ -30,16 +42,26 @@ async def record(
 
     The day's partition must exist.
     """
-    await session.execute(
-        "INSERT INTO commits (generation, xid8, at, what, hours, identity_ids, interaction_ids) "
-        "VALUES ($1, pg_current_xact_id(), $2, $3, $4, $5, $6)",
-        generation,
-        at,
-        what,
-        hours(occurred_ms),
-        identity_ids,
-        interaction_ids,
+    row = (
+        _head(len(_COLUMNS), 4, generation, 8, copying.microseconds(at)),
+        copying.text(what),
+        copying.moments(hours(occurred_ms)),
+        copying.uuids(identity_ids),
+        copying.uuids(interaction_ids),
     )
+    await copying.copy(session, "commits", _COLUMNS, row)
+
+
+async def latest(session: WriteSession) -> AsyncIterator[Sequence[UUID]]:
+    """The identities under which each of the latest commits stored interactions, the last commit first.
+
+    Within a transaction; relies on the primary key. There are no more than `_LATEST`.
+    """
+    rows = session.cursor(
+        "SELECT identity_ids FROM commits ORDER BY generation DESC, xid8 DESC LIMIT $1", _LATEST, prefetch=_FETCHED
+    )
+    async for row in rows:
+        yield row["identity_ids"]
 
 
 def hours(occurred_ms: Iterable[int]) -> list[datetime]:

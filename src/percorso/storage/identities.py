@@ -15,7 +15,7 @@ Changes to links are made by one transaction at a time (an advisory lock, taken 
 they can neither miss each other nor deadlock; interactions that bring no new link never take it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -56,3 +56,25 @@ async def customers_of(session: WriteSession, identity_ids: Iterable[UUID]) -> d
         "SELECT identity_id, customer_id FROM identities WHERE identity_id = ANY($1)", list(identity_ids)
     )
     return {record["identity_id"]: record["customer_id"] for record in records}
+
+
+async def known_as(session: WriteSession, identity_ids: Sequence[UUID]) -> list[tuple[UUID, str, str, UUID]]:
+    """The id, kind, normalised value and customer of each of these identities. Relies on the primary key."""
+    records = await session.fetch(
+        "SELECT identity_id, kind, value, customer_id FROM identities WHERE identity_id = ANY($1)", identity_ids
+    )
+    return list(map(tuple, records))
+
+
+async def links_of(session: WriteSession, identity_ids: Sequence[UUID], *, most: int) -> list[tuple[UUID, UUID]]:
+    """The active links of these identities, no more than `most`.
+
+    Relies on the primary key and on identity_links_identity_b_idx.
+    """
+    records = await session.fetch(
+        "SELECT identity_a, identity_b FROM identity_links WHERE identity_a = ANY($1) AND state = 'active' UNION ALL "
+        "SELECT identity_a, identity_b FROM identity_links WHERE identity_b = ANY($1) AND state = 'active' LIMIT $2",
+        identity_ids,
+        most,
+    )
+    return [(record["identity_a"], record["identity_b"]) for record in records]

@@ -70,9 +70,14 @@ async def copy(session: WriteSession, rows: Sequence[Row], touchpoint_ids: Mappi
     """Store rows whose keys are stored in the same transaction."""
     fields = len(_COLUMNS)
     binary: list[bytes] = []
+    at: datetime | None = None
+    received = 0
     for row in rows:
-        identity, received = row.identifiers[0].id.bytes, copying.microseconds(row.received_at)
-        touchpoint = touchpoint_ids[row.touchpoint]
+        if row.received_at is not at:
+            # What came together was received together.
+            at = row.received_at
+            received = copying.microseconds(at)
+        identity, touchpoint = row.identifiers[0].id.bytes, touchpoint_ids[row.touchpoint]
         binary += (
             _row_head(fields, 16, identity, 16, row.id.bytes, 8, received, 4, touchpoint),
             _words(row.channel, row.kind, row.function, row.direction),
