@@ -2,7 +2,7 @@
 
 import json
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from math import isfinite
 from typing import Any
 
@@ -160,3 +160,21 @@ def test_repeated_names_are_found_exactly(tree: Any, data: st.DataObject) -> Non
     members[2] = ("customer", Pairs([("email", "anna@example.com")]))
     raw = written(members, spaces).encode()
     assert {problem.pointer for problem in verdict(raw)} == repeated(members, "")
+
+
+@given(
+    st.timedeltas(timedelta(days=-3), timedelta(days=4)),
+    st.integers(-1439, 1439),
+    st.timedeltas(timedelta(seconds=1), timedelta(days=3)),
+)
+def test_a_moment_is_too_far_ahead_by_the_time_it_stands_for_whatever_its_offset(
+    ahead: timedelta, offset: int, max_future: timedelta
+) -> None:
+    moment = (NOW + ahead).astimezone(timezone(timedelta(minutes=offset)))
+    raw = json.dumps(BASE | {"occurred_at": moment.isoformat()}).encode()
+    taken = True
+    try:
+        parse(raw, now=NOW, max_future=max_future, max_bytes=65536)
+    except RejectedInteraction:
+        taken = False
+    assert taken is (ahead <= max_future)
