@@ -12,6 +12,7 @@ from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from percorso.http import batches, customers, health, interactions, keys, openapi, problems, rejected, touchpoints
+from percorso.http import retention as retention_routes
 from percorso.http.access import SCOPES, Keys
 from percorso.http.middleware import Bounded, EncodedSlashes, Observed
 from percorso.http.parameters import only_known
@@ -20,10 +21,11 @@ from percorso.http.services import Services
 from percorso.ingest.identity import Identifiers
 from percorso.ingest.pipeline import Pipeline
 from percorso.ingest.writer import Writer
+from percorso.queries.retention import Policy
 from percorso.settings import Settings
 from percorso.storage import api_keys, database, deployment, schema
 from percorso.storage.database import WriteSession
-from percorso.workers import partitions
+from percorso.workers import partitions, retention
 from percorso.workers.runtime import Runtime, Worker
 
 _log = structlog.get_logger("percorso.app")
@@ -88,7 +90,7 @@ def create_app(settings: Settings | None = None, *, writer_class: type[Writer] =
         most_requests=settings.max_concurrent_requests,
     )
     interactions.add_storing(app.router)
-    for room in (interactions, batches, customers, touchpoints, rejected, keys, health):
+    for room in (interactions, batches, customers, touchpoints, rejected, retention_routes, keys, health):
         app.include_router(room.router)
     problems.install(app)
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
@@ -99,6 +101,7 @@ def create_app(settings: Settings | None = None, *, writer_class: type[Writer] =
 async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) -> AsyncIterator[Services]:
     """Everything a process needs to take and give interactions; at the end what was taken is committed."""
     url = database.url_of(settings)
+    policy = Policy.of(settings)
     engine = database.create_engine(url, settings)
     try:
         await schema.require(engine)
@@ -123,6 +126,7 @@ async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) ->
                 writer=writer,
                 pipeline=Pipeline(settings, this, identifiers, writer),
                 keys=Keys(engine, settings.key_cache_seconds),
+                policy=policy,
                 schema=schema.newest(),
             )
         finally:
@@ -134,7 +138,8 @@ async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) ->
 
 def workers_of(services: Services) -> Sequence[Worker]:
     """What is to be done beside requests."""
-    return (partitions.worker(services.engine),)
+    url = database.url_of(services.settings)
+    return (partitions.worker(services.engine), retention.worker(url, services.settings, services.policy))
 
 
 @asynccontextmanager

@@ -44,3 +44,8 @@ WORKER_LEADER = Gauge(
     ["worker"],
     multiprocess_mode="livesum",
 )
+EXPIRED = Counter(
+    "percorso_expired",
+    "What was taken away since it is not to be kept: interactions, partitions, rejected, commit_days.",
+    ["what"],
+)
