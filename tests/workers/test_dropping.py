@@ -160,7 +160,8 @@ async def test_a_detach_that_waits_makes_no_one_wait_and_what_comes_for_its_mont
 async def test_months_dropped_under_load_cost_no_one_anything(
     database_url: str, database: Database, make: Make
 ) -> None:
-    kept, sent = [], []
+    kept: list[str] = []
+    sent: list[str] = []
     errors: list[object] = []
     async with processes(database_url, 2) as running:
         going = True

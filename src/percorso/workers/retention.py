@@ -32,7 +32,7 @@ T = TypeVar("T")
 _log = structlog.get_logger("percorso.retention")
 
 _EVERY_SECONDS: Final = 3600.0
-_LOCK: Final = 0x70657263_72657461
+LOCK: Final = 0x70657263_72657461
 """Advisory lock: one run at a time, of the worker or of the command."""
 _LONGEST_REST_SECONDS: Final = 1.0
 SERVER: Final = {
@@ -75,7 +75,7 @@ async def run(url: str, settings: Settings, policy: Policy, now: datetime) -> Ou
     """
     connect = partial(database.connect, url, settings, name="percorso-retention", **SERVER)
     async with _cut_at_end(await connect()) as writer, _cut_at_end(await connect()) as reader:
-        if not await writer.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
+        if not await writer.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
             return None
         await deployment.ensure(WriteSession(writer))
         readable = await queries.readable(ReadSession(reader))
