@@ -334,7 +334,9 @@ async def test_what_goes_is_found_by_indexes_however_much_stays(
     await statuses(services, *items)
     await database.execute(OTHERS, ids.first_id_at(NOW - timedelta(days=10)), 20_000)
     await database.execute("ANALYZE")
-    pairs = await database.fetch("SELECT identity_id, id FROM interactions WHERE document->>'id' IS NOT NULL LIMIT 1000")
+    pairs = await database.fetch(
+        "SELECT identity_id, id FROM interactions WHERE document->>'id' IS NOT NULL LIMIT 1000"
+    )
     month = Leaving("interactions", "interactions_2026_06", NOW, NOW)
     session = WriteSession(await asyncpg.connect(database_url, server_settings=SERVER))
     seen: list[Any] = []
