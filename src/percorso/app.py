@@ -1,6 +1,6 @@
 """The application: settings in, a FastAPI application out, whose lifespan owns the pool and the writer."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import cached_property
 from importlib.metadata import version
@@ -11,20 +11,7 @@ from fastapi import Depends, FastAPI
 from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from percorso.http import (
-    batches,
-    consents,
-    customers,
-    health,
-    identity,
-    interactions,
-    keys,
-    openapi,
-    problems,
-    rejected,
-    touchpoints,
-    traits,
-)
+from percorso.http import interactions, openapi, problems, routers
 from percorso.http.access import SCOPES, Keys
 from percorso.http.middleware import Bounded, EncodedSlashes, Observed
 from percorso.http.parameters import only_known
@@ -33,9 +20,12 @@ from percorso.http.services import Services
 from percorso.ingest.identity import Identifiers
 from percorso.ingest.pipeline import Pipeline
 from percorso.ingest.writer import Writer
+from percorso.queries.retention import Policy
 from percorso.settings import Settings
 from percorso.storage import api_keys, database, deployment, schema
 from percorso.storage.database import WriteSession
+from percorso.workers import partitions, retention
+from percorso.workers.runtime import Runtime, Worker
 
 _log = structlog.get_logger("percorso.app")
 
@@ -82,7 +72,7 @@ def create_app(settings: Settings | None = None, *, writer_class: type[Writer] =
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with serving(settings, writer_class=writer_class) as services:
+        async with serving(settings, writer_class=writer_class) as services, working(services):
             app.state.services = services
             yield
 
@@ -99,20 +89,8 @@ def create_app(settings: Settings | None = None, *, writer_class: type[Writer] =
         most_requests=settings.max_concurrent_requests,
     )
     interactions.add_storing(app.router)
-    # What a customer's path goes on with is found before the customer, whose name may hold slashes.
-    for room in (
-        interactions,
-        batches,
-        identity,
-        traits,
-        consents,
-        customers,
-        touchpoints,
-        rejected,
-        keys,
-        health,
-    ):
-        app.include_router(room.router)
+    for router in routers.ALL:
+        app.include_router(router)
     problems.install(app)
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
     return app
@@ -122,6 +100,7 @@ def create_app(settings: Settings | None = None, *, writer_class: type[Writer] =
 async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) -> AsyncIterator[Services]:
     """Everything a process needs to take and give interactions; at the end what was taken is committed."""
     url = database.url_of(settings)
+    policy = Policy.of(settings)
     engine = database.create_engine(url, settings)
     try:
         await schema.require(engine)
@@ -146,6 +125,7 @@ async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) ->
                 writer=writer,
                 pipeline=Pipeline(settings, this, identifiers, writer),
                 keys=Keys(engine, settings.key_cache_seconds),
+                policy=policy,
                 schema=schema.newest(),
             )
         finally:
@@ -153,3 +133,23 @@ async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) ->
             _log.info("stopped; everything taken is committed")
     finally:
         await engine.dispose()
+
+
+def workers_of(services: Services) -> Sequence[Worker]:
+    """What is to be done beside requests."""
+    url = database.url_of(services.settings)
+    return (partitions.worker(services.engine), retention.worker(url, services.settings, services.policy))
+
+
+@asynccontextmanager
+async def working(services: Services) -> AsyncIterator[None]:
+    """Within this block the process does its share of what is done beside requests, unless the settings say no."""
+    if not services.settings.background_workers:
+        yield
+        return
+    runtime = Runtime(database.url_of(services.settings), services.settings, workers_of(services))
+    await runtime.start()
+    try:
+        yield
+    finally:
+        await runtime.stop()

@@ -1,11 +1,11 @@
-"""The command line: `percorso serve | db | keys | import | export | bench | settings | openapi`."""
+"""The command line: `percorso serve | db | keys | import | export | retention | bench | settings | openapi`."""
 
 import sys
 
 from rich.console import Console
 from typer import Typer
 
-from percorso.cli import benching, configuration, contract, db, exporting, importing, keys, serve
+from percorso.cli import benching, configuration, contract, db, exporting, importing, keys, retention, serve
 from percorso.errors import PercorsoError
 from percorso.storage.database import is_away
 
@@ -21,6 +21,7 @@ app.add_typer(db.app, name="db")
 app.add_typer(keys.app, name="keys")
 app.command("import")(importing.import_)
 app.command("export")(exporting.export_)
+app.add_typer(retention.app, name="retention")
 app.command("settings")(configuration.settings)
 app.command("bench")(benching.bench)
 app.command("openapi")(contract.openapi)

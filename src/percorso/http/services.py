@@ -11,6 +11,7 @@ from percorso.http.access import Keys
 from percorso.ingest.identity import Identifiers
 from percorso.ingest.pipeline import Pipeline
 from percorso.ingest.writer import Writer
+from percorso.queries.retention import Policy
 from percorso.settings import Settings
 from percorso.storage.database import ReadSession, reading
 from percorso.storage.deployment import Deployment
@@ -27,6 +28,7 @@ class Services:
     writer: Writer
     pipeline: Pipeline
     keys: Keys
+    policy: Policy
     schema: str
 
 

@@ -22,7 +22,7 @@ What = Literal["stored", "changed", "deleted", "identity", "said"]
 _COLUMNS: Final = ("generation", "at", "what", "hours", "identity_ids", "interaction_ids")
 """Those that are given: the transaction's id is there by default."""
 _head: Final = struct.Struct(">hiiiq").pack
-_HOUR_MS: Final = 3_600_000
+HOUR_MS: Final = 3_600_000
 _FETCHED: Final = 20
 """Rows of the log read together: each names up to some thousands of interactions."""
 _LATEST: Final = 10_000
@@ -66,14 +66,14 @@ async def latest(session: WriteSession) -> AsyncIterator[Sequence[UUID]]:
 
 def hours(occurred_ms: Iterable[int]) -> list[datetime]:
     """The hours that these Unix times in ms fall in, each once, in order."""
-    return [_hour(number) for number in sorted({moment // _HOUR_MS for moment in occurred_ms})]
+    return [_hour(number) for number in sorted({moment // HOUR_MS for moment in occurred_ms})]
 
 
 def hour(occurred_ms: int) -> datetime:
     """The hour that this Unix time in ms falls in."""
-    return _hour(occurred_ms // _HOUR_MS)
+    return _hour(occurred_ms // HOUR_MS)
 
 
 @lru_cache(4096)
 def _hour(number: int) -> datetime:
-    return ids.from_unix_ms(number * _HOUR_MS)
+    return ids.from_unix_ms(number * HOUR_MS)

@@ -1,0 +1,34 @@
+"""Every router, in the order in which a path is looked for in them."""
+
+from typing import Final
+
+from fastapi import APIRouter
+
+from percorso.http import (
+    batches,
+    consents,
+    customers,
+    health,
+    identity,
+    interactions,
+    keys,
+    rejected,
+    retention,
+    touchpoints,
+    traits,
+)
+
+ALL: Final[tuple[APIRouter, ...]] = (
+    interactions.router,
+    batches.router,
+    # What a customer's path goes on with is found before the customer, whose name may hold slashes.
+    identity.router,
+    traits.router,
+    consents.router,
+    customers.router,
+    touchpoints.router,
+    rejected.router,
+    retention.router,
+    keys.router,
+    health.router,
+)
