@@ -42,9 +42,9 @@ async def test_what_is_remembered_of_an_identity_is_there_once(one_lane: Service
 
 
 def test_a_link_is_known_by_both_its_ends() -> None:
-    known = Known(10)
+    known = Known(10, 1)
     a, b, c = (UUID(bytes([number]) * 16) for number in (1, 2, 3))
-    known.learn({}, [(a, b)])
+    known.learn(1, {}, [(a, b)])
     assert known.has_link(UUID(a.bytes), UUID(b.bytes))
     assert not known.has_link(a, c)
     assert not known.has_link(b, c)
@@ -65,12 +65,12 @@ def test_two_kinds_may_have_the_same_value() -> None:
 def test_an_identity_is_remembered_in_few_bytes() -> None:
     count = 20_000
     values = [f"cliente.{number:06}@example.com" for number in range(count)]
-    identifiers, known = Identifiers(b"salt", None, count), Known(count)
+    identifiers, known = Identifiers(b"salt", None, count), Known(count, 1)
     tracemalloc.start()
     try:
         made = [identifiers.one("email", value).id for value in values]
         del values
-        known.learn({identity: identity for identity in made}, pairwise(made))
+        known.learn(1, {identity: identity for identity in made}, pairwise(made))
         held, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

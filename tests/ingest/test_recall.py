@@ -42,7 +42,7 @@ async def test_who_was_stored_is_known_with_their_customer_their_links_and_their
     links = await database.fetch("SELECT identity_a, identity_b FROM identity_links")
     assert len(stored) == 4
     assert known.customers == {record["identity_id"]: record["customer_id"] for record in stored}
-    assert set(known.links) == {(record["identity_a"], record["identity_b"]) for record in links}
+    assert set(known.links) == {record["identity_a"].bytes + record["identity_b"].bytes for record in links}
     for kind, value in ANNA.items():
         assert identifiers.one(kind, value) == services.identifiers.one(kind, value)
 

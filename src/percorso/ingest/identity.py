@@ -55,7 +55,9 @@ class Identifiers:
     def recall(self, identities: Iterable[tuple[UUID, str, str]]) -> None:
         """Remember identities that are stored, with their kind and normalised value."""
         for identity, kind, value in identities:
-            self._known[kind, value] = Identifier(identity, kind, value, kind in _STRONG)
+            known = self._known.get(value)
+            key = value if known is None or known.kind == kind else (kind, value)
+            self._known[key] = Identifier(identity, sys.intern(kind), value, kind in _STRONG)
         trim(self._known, self._size)
 
     def of(self, customer: Mapping[str, str | Sequence[str]]) -> list[Identifier]:
@@ -63,7 +65,7 @@ class Identifiers:
         if len(customer) == 1:
             # As most are: nothing is to be ranked.
             [(kind, given)] = customer.items()
-            if type(given) is str and (known := self._known.get((kind, given))):
+            if type(given) is str and (known := self._known.get(given)) and known.kind == kind:
                 return [known]
         ranked: list[tuple[int, Identifier]] = []
         problems: list[Problem] = []
