@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from percorso.http import documented, examples
+from percorso.http import documented, examples, measured
 from percorso.http.documented import ProblemDocument
 from percorso.interaction import ENRICHMENT, INTERACTION
 
@@ -30,7 +30,7 @@ def document(app: FastAPI) -> dict[str, Any]:
     ):
         schemas |= schema.pop("$defs", {})
         schemas[name] = schema
-    for model in vars(documented).values():
+    for model in (*vars(documented).values(), *vars(measured).values()):
         if isinstance(model, type) and model.__name__ in schemas and (example := documented.example(model)):
             # FastAPI drops what is null.
             schemas[model.__name__]["examples"] = [example]
