@@ -88,8 +88,8 @@ def preferred(contacts: Sequence[Contact], zone: tzinfo, zone_from: ZoneFrom) ->
     """By what means the customer reaches out, and at which hours of their own day they are there.
 
     Hours are told from every inbound contact, pages seen and purchases included: they say when someone is awake and
-    free. Where the zone is only known from offsets, each contact is at the hour that its sender wrote, so that summer time
-    moves none. The span is the circular window of three hours with the most of them; of several the earliest.
+    free. Where the zone is only known from offsets, each contact is at the hour that its sender wrote, so that summer
+    time moves none. The span is the circular window of three hours with the most of them; of several the earliest.
     """
     by_hour = [0] * _HOURS
     used: Counter[str] = Counter()

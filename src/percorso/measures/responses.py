@@ -70,9 +70,9 @@ def responses(contacts: Sequence[Contact], now_ms: int) -> Responses:
 
     A wait begins with a contact that asks for an answer (`roles.asks`) and ends with the next one in the same
     conversation or case that answers (`roles.answers`); asking again meanwhile is the same wait. It also ends,
-    without a response time, where the customer reaches somebody on the spot (`roles.meets`) and with a contact that says
-    the matter is settled (`roles.settles`). Help desks call this the time to first
-    response, taken here of every turn and not of the first alone; medians, since a few forgotten ones carry a mean.
+    without a response time, where the customer reaches somebody on the spot (`roles.meets`) or a contact says that the
+    matter is settled (`roles.settles`). Help desks call this the time to first response, taken here of every turn and
+    not of the first alone; medians, since a few forgotten ones carry a mean.
     """
     open_: dict[str, _Wait] = {}
     times: dict[str, list[float]] = {}
