@@ -1,11 +1,13 @@
 """Contacts: every interaction of a customer, read for what is measured of it."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
 from typing import Final
 
+from asyncpg import Record
 from asyncpg.pgproto.pgproto import UUID
 
 from percorso import ids, measures
@@ -17,7 +19,7 @@ MOST: Final = 100_000
 """Contacts looked at, the latest: some 50 MB of them, and a second of computing."""
 
 _SLICE: Final = 500
-"""Rows that are in memory as documents at once, and read from them without a pause: some 2 ms, at most 32 MiB."""
+"""Rows that are in memory as documents at once, twice: some 800 KB, at most 64 MiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,8 @@ async def of_customer(
 async def _read(session: ReadSession, identity_ids: Sequence[UUID], low: UUID, high: UUID) -> list[Contact]:
     """The contacts in this range of ids, in no order; where they are too many, no more than MOST and one slice.
 
-    They are sorted once they are small: the database would sort them together with their documents, on disk.
+    They are sorted once they are small: the database would sort them together with their documents, on disk. While a
+    thread reads one slice the database looks for the next.
     """
     rows = await session.cursor(
         "SELECT id, channel, kind, function, direction, document::text FROM interactions "
@@ -65,9 +68,17 @@ async def _read(session: ReadSession, identity_ids: Sequence[UUID], low: UUID, h
         high,
     )
     contacts: list[Contact] = []
-    while len(contacts) <= MOST and (found := await rows.fetch(_SLICE)):
-        contacts += [measures.read(*row) for row in found]
+    found = await rows.fetch(_SLICE)
+    while found and len(contacts) <= MOST:
+        async with asyncio.TaskGroup() as tasks:
+            following = tasks.create_task(rows.fetch(_SLICE))
+            contacts += await asyncio.to_thread(_contacts, found)
+        found = following.result()
     return contacts
+
+
+def _contacts(rows: Sequence[Record]) -> list[Contact]:
+    return [measures.read(*row) for row in rows]
 
 
 async def _latest_from(session: ReadSession, identity_ids: Sequence[UUID], low: UUID, high: UUID) -> UUID:
