@@ -60,10 +60,11 @@ async def read_summary(request: Request, _: MayRead, customer: TheCustomer, with
     unchanged customer stays the same for that long.
     """
     now = datetime.now(UTC).replace(second=0, microsecond=0)
-    async with reading(use.engine) as session:
-        history = await contacts.of_customer(session, customer, since=within.since, until=within.until)
     as_of = now if within.until is None else min(now, within.until)
-    summary = await asyncio.to_thread(measures.summarise, history.contacts, now=as_of, zone=None)
+    async with use.measuring:
+        async with reading(use.engine) as session:
+            history = await contacts.of_customer(session, customer, since=within.since, until=within.until)
+        summary = await asyncio.to_thread(measures.summarise, history.contacts, now=as_of, zone=history.zone)
     content = {"customer_id": history.customer_id, "truncated_before": history.truncated_before}
     return answers.tagged(request, answers.json_response(answers.figures(content) | answers.figures(summary)))
 
@@ -90,11 +91,12 @@ async def read_episodes(
     `began_at`. Follow `next_cursor` with the same `gap` and `order`.
     """
     after = position(cursor, list_=episodes.list_name(gap, order))
-    async with reading(use.engine) as session:
-        history = await contacts.of_customer(session, customer)
-    page = await asyncio.to_thread(
-        episodes.page, history.contacts, gap=gap, order=order, limit=limit, after=after, now=datetime.now(UTC)
-    )
+    async with use.measuring:
+        async with reading(use.engine) as session:
+            history = await contacts.of_customer(session, customer)
+        page = await asyncio.to_thread(
+            episodes.page, history.contacts, gap=gap, order=order, limit=limit, after=after, now=datetime.now(UTC)
+        )
     return answers.page_response(
         request,
         map(answers.figures, page.items),
