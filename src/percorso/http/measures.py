@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from percorso import measures
@@ -25,7 +25,7 @@ router = APIRouter(
     prefix="/v1/customers", tags=["Customers"], route_class=DirectRoute, dependencies=[Depends(only_known)]
 )
 
-_GAP: Final = re.compile(r"([1-9][0-9]{0,3})([dh])")
+_GAP: Final = re.compile(r"[1-9][0-9]{0,3}[dh]")
 
 
 def _gap(given: Any) -> Any:
@@ -37,10 +37,8 @@ def _gap(given: Any) -> Any:
 Gap = Annotated[
     str,
     BeforeValidator(_gap),
-    Query(
-        pattern=f"^{_GAP.pattern}$",
-        description="How long contact must pause for an episode to end: days (`30d`) or hours (`12h`).",
-    ),
+    WithJsonSchema({"type": "string", "pattern": f"^{_GAP.pattern}$", "examples": ["30d", "12h"]}),
+    Query(description="How long contact must pause for an episode to end: days (`30d`) or hours (`12h`)."),
 ]
 
 

@@ -55,7 +55,7 @@ class Preferred:
     time_zone_from: Annotated[
         ZoneFrom,
         Field(
-            description="How it is known: `trait`, the customer's trait `time_zone` or `timezone`; `offsets`, the offset "
+            description="How it is known: `trait`, the customer's trait `time_zone` or `timezone`; `offsets`, what is "
             "most frequent in `occurred_at`; `default`, UTC for want of either."
         ),
     ]

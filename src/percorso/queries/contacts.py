@@ -88,10 +88,8 @@ async def _read(session: ReadSession, identity_ids: Sequence[UUID], low: UUID, h
     contacts: list[Contact] = []
     found = await rows.fetch(_SLICE)
     while found and len(contacts) <= MOST:
-        async with asyncio.TaskGroup() as tasks:
-            following = tasks.create_task(rows.fetch(_SLICE))
-            contacts += await asyncio.to_thread(_contacts, found)
-        found = following.result()
+        found, read = await asyncio.gather(rows.fetch(_SLICE), asyncio.to_thread(_contacts, found))
+        contacts += read
     return contacts
 
 
