@@ -60,11 +60,13 @@ def test_a_matter_is_settled_at_once_where_the_first_contact_says_so_and_nobody_
     again = inbound("03-03", "phone", resolution="resolved", topics=["b"])
     case = inbound("03-04", "phone", resolution="resolved", case="c")
     much_later = inbound("03-30", "phone", resolution="resolved", case="c")
+    conversation = inbound("03-04T10:00", "phone", resolution="resolved", conversation="v")
+    goes_on = inbound("03-04T11:00", "chat", resolution="resolved", conversation="v")
     not_settled = inbound("03-05", "phone", resolution="escalated", topics=["d"])
     not_said = inbound("03-06", "phone", topics=["e"])
-    history = [at_once, came_back, again, case, not_settled, not_said, much_later]
+    history = [at_once, came_back, again, case, conversation, goes_on, not_settled, not_said, much_later]
     first = first_contacts(history, find_repeats(history))
-    assert first == [(at_once, True), (came_back, False), (case, False), (not_settled, False)]
+    assert first == [(at_once, True), (came_back, False), (case, False), (conversation, False), (not_settled, False)]
     told = first_contact_resolution([settled for _, settled in first])
-    assert (told.resolved, told.of, told.share) == (1, 4, 0.25)
+    assert (told.resolved, told.of, told.share) == (1, 5, 0.2)
     assert first_contact_resolution([]).share is None
