@@ -1,16 +1,23 @@
 """GET /v1/customers/{customer}/summary and /episodes."""
 
+import asyncio
 import json
+import threading
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
+import asyncpg
 import httpx
 import pytest
 from exchanges import Item, check_problem, items_at, journey_of, pointers, store, store_all, walk
 
+from percorso import measures
+from percorso.measures import Summary
 from percorso.queries import contacts
-from support import FIXTURES, Make
+from support import FIXTURES, Make, running
+from writing import until
 
 STORY: list[Item] = [json.loads(line) for line in (FIXTURES / "interactions.ndjson").read_text().splitlines()]
 HER = "email:anna.bianchi@example.com"
@@ -252,3 +259,79 @@ async def test_to_read_them_takes_the_scope_to_read(client: httpx.AsyncClient, m
     key = (await client.post("/v1/keys", json={"name": "n", "scopes": ["ingest"]})).json()["key"]
     for path in (summary_of(ANNA), episodes_of(ANNA)):
         assert (await client.get(path, headers={"Authorization": f"Bearer {key}"})).status_code == 403
+
+
+async def test_neither_reading_nor_computing_is_done_where_requests_are_taken(
+    client: httpx.AsyncClient, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: dict[str, int] = {}
+
+    def noting(name: str) -> Callable[..., Any]:
+        does = getattr(measures, name)
+
+        def note(*given: Any, **named: Any) -> Any:
+            done[name] = threading.get_ident()
+            return does(*given, **named)
+
+        return note
+
+    for name in ("read", "summarise", "episodes"):
+        monkeypatch.setattr(measures, name, noting(name))
+    await store(client, make())
+    for path in (summary_of(ANNA), episodes_of(ANNA)):
+        assert (await client.get(path)).status_code == 200
+    assert done.keys() == {"read", "summarise", "episodes"}
+    assert threading.get_ident() not in done.values()
+
+
+async def test_no_more_than_two_histories_are_in_memory_at_once(
+    database_url: str, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together, most = 0, 0
+    go_on = threading.Event()
+    summarise = measures.summarise
+
+    def slowly(*given: Any, **named: Any) -> Summary:
+        nonlocal together, most
+        together += 1
+        most = max(most, together)
+        go_on.wait(10)
+        together -= 1
+        return summarise(*given, **named)
+
+    monkeypatch.setattr(measures, "summarise", slowly)
+    async with running(database_url) as (app, client):
+        await store(client, make())
+        reading = [asyncio.create_task(client.get(summary_of(ANNA))) for _ in range(5)]
+        await until(lambda: together == 2 and app.state.services.measuring.locked())
+        assert (await client.get(journey_of(ANNA))).status_code == 200
+        go_on.set()
+        assert [answer.status_code for answer in await asyncio.gather(*reading)] == [200] * 5
+    assert most == 2
+
+
+async def test_a_connection_that_is_lost_between_two_slices_is_answered_503_and_safe_to_repeat(
+    client: httpx.AsyncClient,
+    make: Make,
+    database: "asyncpg.Connection[asyncpg.Record]",
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await store_all(client, [make() for _ in range(9)])
+    monkeypatch.setattr(contacts, "_SLICE", 2)
+    loop, read_one = asyncio.get_running_loop(), measures.read
+    cut = threading.Event()
+
+    def cutting(*given: Any) -> measures.Contact:
+        if not cut.is_set():
+            cut.set()
+            ended = database.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+                "WHERE application_name = 'percorso' AND datname = current_database()"
+            )
+            asyncio.run_coroutine_threadsafe(ended, loop).result(10)
+        return read_one(*given)
+
+    monkeypatch.setattr(measures, "read", cutting)
+    check_problem(await client.get(summary_of(ANNA)), 503, "unavailable")
+    assert cut.is_set()
+    assert (await read(client, ANNA))["interactions"] == 9
