@@ -124,6 +124,7 @@ async def test_a_summary_may_be_of_a_time_and_is_as_of_its_end(client: httpx.Asy
     assert (found["interactions"], found["as_of"]) == (2, "2026-03-01T00:00:00.000Z")
     assert [each["waiting_seconds"] for each in found["responses"]["unanswered"]] == [19 * 86400]
     assert (await read(client, ANNA, **{"from": "2026-02-01T00:00:00Z"}))["interactions"] == 3
+    assert (await read(client, ANNA, to="0001-01-01T00:00:00Z"))["interactions"] == 0
     nothing = await read(client, ANNA, **{"from": "2026-04-01T00:00:00Z"})
     assert (nothing["interactions"], nothing["first_contact_at"], nothing["preferred"]["hours"]) == (0, None, None)
     assert nothing["as_of"].endswith(":00.000Z")

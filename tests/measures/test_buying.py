@@ -1,6 +1,7 @@
 """The buying rhythm."""
 
 from datetime import UTC, timedelta, timezone
+from sys import float_info
 from typing import Any
 
 from histories import contact, moment, order
@@ -84,6 +85,11 @@ def test_an_amount_without_a_currency_is_told_apart() -> None:
     assert of(contact("03-01", "purchase", details={"order_id": "a", "total": {"amount": 5}})).monetary == {
         "XXX": Spent(5, 1, 5)
     }
+
+
+def test_amounts_beyond_what_a_double_can_say_end_there() -> None:
+    found = of(order("03-01", "a", 1.7e308), order("03-02", "b", 1.7e308)).monetary["EUR"]
+    assert (found.purchases, found.amount) == (2, float_info.max)
 
 
 def test_who_never_bought_has_no_rhythm() -> None:

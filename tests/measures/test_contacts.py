@@ -69,6 +69,7 @@ def test_a_feeling_is_its_score_or_what_its_word_stands_for(said: dict[str, Any]
         ({"metric": "csat", "score": 9}, 1),
         ({"metric": "other", "score": 9}, None),
         ({"metric": "nps"}, None),
+        ({"metric": "csat", "score": 0, "min": -1.5e308, "max": 1.5e308}, None),
     ],
 )
 def test_an_answer_is_scaled_by_its_own_scale_or_the_usual_one(feedback: dict[str, Any], scaled: float | None) -> None:
@@ -84,6 +85,8 @@ def test_an_answer_is_scaled_by_its_own_scale_or_the_usual_one(feedback: dict[st
         ({"value": 1, "best": 1, "worst": 6}, 1),
         ({"value": 3, "best": 3, "worst": 3}, None),
         ({"best": 5}, None),
+        ({"value": 0, "best": 1.5e308, "worst": -1.5e308}, None),
+        ({"value": 1.5e308, "best": 5, "worst": -1.5e308}, 1),
         (None, None),
     ],
 )
@@ -96,6 +99,11 @@ def test_case_and_conversation_of_one_name_are_not_the_same_thread() -> None:
     assert both.threads == ("case 7", "conversation 7")
     assert contact("03-01", case="7").threads == both.threads[:1]
     assert contact("03-01", conversation="7").threads == both.threads[1:]
+
+
+def test_an_empty_name_is_none() -> None:
+    made = contact("03-01", case="", conversation="", agent="")
+    assert (made.threads, made.case, made.conversation, made.agent) == ((), None, None, None)
 
 
 def test_topics_are_the_same_in_capitals() -> None:

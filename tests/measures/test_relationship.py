@@ -78,6 +78,13 @@ def test_a_rule_applies_alone_and_names_its_interactions_newest_first(name: str)
     assert found.score == rule.weight
 
 
+def test_of_many_who_wait_the_latest_are_not_lost_among_those_long_ago() -> None:
+    long_ago = [inbound("2020-01-01", case=str(number)) for number in range(103)]
+    lately = inbound("03-20", case="lately")
+    [reason] = of([*long_ago, lately]).reasons
+    assert (reason.rule, reason.interaction_ids) == ("unanswered", [lately.id])
+
+
 LONG_AGO: dict[str, History] = {
     "a complaint settled": [
         inbound("2025-01-01T00:00:00Z", kind="complaint", case="a"),

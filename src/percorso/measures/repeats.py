@@ -60,8 +60,8 @@ class Found(NamedTuple):
 def find_repeats(contacts: Sequence[Contact]) -> list[Found]:
     """Every repeat, in order of time.
 
-    A repeat is a contact with which the customer reaches out  no later than 7 days after another
-    one of the same case or with a topic in common. More messages of a conversation repeat nothing: it is one contact.
+    A repeat is a contact with which the customer reaches out no later than 7 days after another one of the same case or
+    with a topic in common. More messages of a conversation repeat nothing: it is one contact.
     """
     by_case: dict[str, Contact] = {}
     by_topic: dict[str, Contact] = {}
