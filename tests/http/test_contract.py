@@ -175,6 +175,8 @@ async def test_real_answers_are_what_the_document_says(client: httpx.AsyncClient
     check("GET /v1/customers/{customer}/consents/history", await client.get(f"{said}/consents/history"))
     check("GET /v1/customers/{customer}", await client.get("/v1/customers/cookie_id:c"))
     check("GET /v1/customers/{customer}/journey", await client.get("/v1/customers/cookie_id:c/journey?limit=1"))
+    check("GET /v1/customers/{customer}/summary", await client.get("/v1/customers/cookie_id:c/summary"))
+    check("GET /v1/customers/{customer}/episodes", await client.get("/v1/customers/cookie_id:c/episodes"))
     check("GET /v1/customers/{customer}/journey", await client.get("/v1/customers/cookie_id:unknown/journey"))
     check("GET /v1/touchpoints", await client.get("/v1/touchpoints"))
     check("GET /v1/touchpoints/{slug}", await client.get("/v1/touchpoints/phone"))

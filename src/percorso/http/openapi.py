@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from percorso.http import documented, examples
+from percorso.http import documented, examples, measured
 from percorso.http.documented import ProblemDocument
 from percorso.http.payloads import REFERENCE
 from percorso.interaction import ENRICHMENT, INTERACTION
@@ -32,7 +32,7 @@ def document(app: FastAPI) -> dict[str, Any]:
     for operation in (each for methods in made["paths"].values() for each in methods.values()):
         for body in operation.get("requestBody", {}).get("content", {}).values():
             schemas |= body["schema"].pop("$defs", {})
-    for model in vars(documented).values():
+    for model in (*vars(documented).values(), *vars(measured).values()):
         if isinstance(model, type) and model.__name__ in schemas and (example := documented.example(model)):
             # FastAPI drops what is null.
             schemas[model.__name__]["examples"] = [example]

@@ -3,7 +3,7 @@
 import re
 import uuid
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal, get_origin
 
@@ -96,6 +96,25 @@ async def only_known(request: Request) -> None:
         raise InvalidRequest("A query parameter cannot be taken.", problems=problems)
 
 
+@dataclass(frozen=True, slots=True)
+class TimeRange:
+    """From a moment, inclusive, to another, exclusive; None: without end."""
+
+    since: datetime | None
+    until: datetime | None
+
+
+async def time_range(since: Since = None, until: Until = None) -> TimeRange:
+    """A range of time; InvalidRequest where nothing can be in it."""
+    if since is not None and until is not None and since >= until:
+        detail = "must be later than `from`"
+        raise InvalidRequest("The range is empty.", problems=[Problem("/query/to", detail)])
+    return TimeRange(since, until)
+
+
+Ranged = Annotated[TimeRange, Depends(time_range)]
+
+
 async def filters(
     since: Since = None,
     until: Until = None,
@@ -111,9 +130,7 @@ async def filters(
     limit: Limit = 50,
 ) -> Filters:
     """Every filter of a list of interactions."""
-    if since is not None and until is not None and since >= until:
-        detail = "must be later than `from`"
-        raise InvalidRequest("The range is empty.", problems=[Problem("/query/to", detail)])
+    await time_range(since, until)
     return Filters(
         since=since,
         until=until,
