@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -140,13 +141,14 @@ async def test_the_examples_in_the_document_are_taken(client: httpx.AsyncClient)
         assert (await client.request(method, url, json=body)).status_code == status
 
 
-async def test_real_answers_are_what_the_document_says(client: httpx.AsyncClient, make: Make) -> None:
-    def check(name: str, answer: httpx.Response) -> None:
-        response = OPERATIONS[name]["responses"][str(answer.status_code)]
-        [(media, kind)] = response["content"].items()
-        assert answer.headers["content-type"] == media
-        validator(kind["schema"]).validate(answer.json())
+def check(name: str, answer: httpx.Response) -> None:
+    response = OPERATIONS[name]["responses"][str(answer.status_code)]
+    [(media, kind)] = response["content"].items()
+    assert answer.headers["content-type"] == media
+    validator(kind["schema"]).validate(answer.json())
 
+
+async def test_real_answers_are_what_the_document_says(client: httpx.AsyncClient, make: Make) -> None:
     sent = make(customer={"email": ["anna@example.com", "a@example.com"], "cookie_id": "c"})
     first = await client.post("/v1/interactions", json=sent)
     check("POST /v1/interactions", first)
@@ -190,6 +192,31 @@ async def test_real_answers_are_what_the_document_says(client: httpx.AsyncClient
     check("GET /v1/retention", await client.get("/v1/retention"))
     check("GET /health/ready", await client.get("/health/ready"))
     check("GET /health/live", await client.get("/health/live"))
+
+
+async def test_real_answers_about_identity_are_what_the_document_says(client: httpx.AsyncClient, make: Make) -> None:
+    sent = make(customer={"email": ["anna@example.com", "a@example.com"], "cookie_id": "c"})
+    await store(client, sent)
+    named = "/v1/customers/cookie_id:c"
+    body = {"identifiers": ["email:a@example.com"], "reason": "r"}
+    check("POST /v1/customers/{customer}/split", await client.post(f"{named}/split", json=body))
+    check("POST /v1/customers/{customer}/split", await client.post(f"{named}/split", json=body))
+    await store(client, sent | {"id": "again"})
+    check("GET /v1/identity/suspected", suspected := await client.get("/v1/identity/suspected"))
+    path = f"/v1/identity/suspected/{suspected.json()['items'][0]['suspicion_id']}/dismiss"
+    dismissing = "POST /v1/identity/suspected/{suspicion_id}/dismiss"
+    check(dismissing, await client.post(path, json={"reason": "r"}))
+    check(dismissing, await client.post(path, json={}))
+    body = {"into": "email:a@example.com", "reason": "r"}
+    check("POST /v1/customers/{customer}/merge", await client.post(f"{named}/merge", json=body))
+    check("GET /v1/customers/{customer}/identity", await client.get(f"{named}/identity"))
+    then = datetime.now(UTC).isoformat()
+    check("GET /v1/customers/{customer}/identity", await client.get(f"{named}/identity", params={"at": then}))
+    body = {"into": "cookie_id:d", "reason": "r"}
+    await store(client, sent | {"id": "weak", "customer": {"cookie_id": "d"}})
+    check("POST /v1/customers/{customer}/merge", await client.post("/v1/customers/cookie_id:d/merge", json=body))
+    await store(client, sent | {"id": "other weak", "customer": {"cookie_id": "e"}})
+    check("POST /v1/customers/{customer}/merge", await client.post("/v1/customers/cookie_id:e/merge", json=body))
 
 
 WANTED = [

@@ -17,9 +17,11 @@ from percorso.bench.sides import (
     Options,
     Pair,
     Run,
+    act,
     copy,
     get,
     journey_paths,
+    merge_and_split,
     pair,
     post,
     read,
@@ -194,6 +196,20 @@ def summary(place: Place, options: Options) -> Iterator[Pair]:
                 yield pair(ours, page.figure, page)
 
 
+def merge(place: Place, options: Options) -> Iterator[Pair]:
+    """Merge and split a customer of ten identities and ten thousand interactions, against one of sixty."""
+    long, short = (
+        [name(number) for number in range(preload.IDENTITIES)]
+        for name in (partial(preload.long_lived, 0), partial(preload.ten_identities, 0))
+    )
+    with servers(place, "percorso") as (server,):
+        for seconds, counts in rounds(options):
+            ours = act(place, server, merge_and_split(long), seconds)
+            held = act(place, server, merge_and_split(short), seconds)
+            if counts:
+                yield pair(ours, held.figure, held)
+
+
 def journey_grown(place: Place, options: Options) -> Iterator[Pair | None]:
     """A page of a journey when all is stored, against when a twentieth was."""
     paths = journey_paths([preload.one_identity(number) for number in range(preload.CUSTOMERS)])
@@ -256,6 +272,16 @@ _ALL: Final = (
         summary,
         of="p50",
         reach_ms=150,
+        reads_histories=True,
+    ),
+    Row(
+        "merge",
+        "merge and split, 10,000 interactions, p50",
+        "with 60 interactions",
+        1.5,
+        merge,
+        of="p50",
+        reads_journeys=True,
         reads_histories=True,
     ),
     Row(
