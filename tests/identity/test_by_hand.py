@@ -193,7 +193,7 @@ class World:
                 "DELETE FROM identity_links USING identities WHERE identity_id = identity_a AND value LIKE $1", mine
             )
             await lane.execute(
-                "SELECT pg_temp.percorso_link($1, $2, $3, $4, $5, now())",
+                "SELECT pg_temp.percorso_link($1, $2, $3, $4, $5, now(), false)",
                 *([link[name] for link in links] for name in ("identity_a", "identity_b", "interaction_id", "source")),
                 [link["linked_at"] for link in links],
             )
