@@ -1,6 +1,7 @@
 """A process that has just started learns who was stored last, and only what still holds."""
 
 import asyncio
+from typing import Any
 
 import asyncpg
 import pytest
@@ -90,6 +91,17 @@ async def test_what_was_read_in_an_epoch_that_is_over_is_not_learnt(
     assert identifiers.one("email", ANNA["email"]) != services.identifiers.one("email", ANNA["email"])
 
 
+async def _stores_without_meeting_anyone(this: Services, database_url: str, item: dict[str, Any]) -> None:
+    """Whoever is met is looked for in the table that is locked."""
+    holder = await asyncpg.connect(database_url)
+    try:
+        async with holder.transaction():
+            await holder.execute("LOCK TABLE identities IN ACCESS EXCLUSIVE MODE")
+            assert await statuses(this, item) == ["stored"]
+    finally:
+        await holder.close()
+
+
 async def test_a_new_process_meets_no_one_again_whom_another_stored_last(
     services: Services, database_url: str, make: Make
 ) -> None:
@@ -97,14 +109,23 @@ async def test_a_new_process_meets_no_one_again_whom_another_stored_last(
     await until(lambda: not _recalling())
     async with processes(database_url, 1) as [other]:
         await until(lambda: not _recalling())
-        # Whoever is met is looked for in this table.
-        holder = await asyncpg.connect(database_url)
-        try:
-            async with holder.transaction():
-                await holder.execute("LOCK TABLE identities IN ACCESS EXCLUSIVE MODE")
-                assert await statuses(other, make(customer=ANNA)) == ["stored"]
-        finally:
-            await holder.close()
+        await _stores_without_meeting_anyone(other, database_url, make(customer=ANNA))
+
+
+async def test_what_an_epoch_made_a_process_forget_is_recalled(
+    services: Services, database: Database, database_url: str, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("percorso.ingest.writer._RECALL_SECONDS", 0.5)
+    await take(services, make(customer=ANNA))
+    await database.execute("UPDATE identity_epoch SET epoch = epoch + 1")
+
+    async def begun() -> bool:
+        await take(services, make(customer={"email": "carlo@example.com"}))
+        return _recalling()
+
+    await until(begun)
+    await until(lambda: not _recalling())
+    await _stores_without_meeting_anyone(services, database_url, make(customer=ANNA))
 
 
 async def test_a_process_stores_though_it_cannot_recall(

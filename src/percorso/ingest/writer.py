@@ -41,7 +41,7 @@ _PROBE_SECONDS: Final = 1.0
 """How often an unreachable database is asked for."""
 _CLOSE_SECONDS: Final = 0.5
 _RECALL_SECONDS: Final = 60.0
-"""What is not remembered by then is learnt as it comes."""
+"""What is not remembered by then is learnt as it comes; and it is not recalled anew before."""
 _STOP_SECONDS: Final = 1.0
 """How often a stop looks whether anyone still waits for what is with the writer."""
 
@@ -81,6 +81,7 @@ class Writer:
         self._idle: deque[asyncio.Future[None]] = deque()
         self._crowded: deque[asyncio.Future[None]] = deque()
         self._recalling: asyncio.Task[None] | None = None
+        self._recalled = (0, 0.0)
         self._closing = asyncio.Event()
         self._reachable = True
 
@@ -190,6 +191,7 @@ class Writer:
                 _wake(self._crowded)
             if not self._reachable:
                 await self._until_reachable(lane)
+            self._recall_again()
 
     def _take(self) -> list[_Waiting]:
         """The next group: at least one, then as many as the limits of a commit allow."""
@@ -267,10 +269,21 @@ class Writer:
             raise
         lane.session = session
         self._known = Known(self._settings.seen_identities, now_is)
+        self._begin_recall()
+        return session
+
+    def _begin_recall(self) -> None:
+        """Begin to recall who was stored last, for the epoch there is."""
         if self._recalling is not None:
             self._recalling.cancel()
+        self._recalled = self._known.epoch, monotonic()
         self._recalling = asyncio.create_task(self._recall(self._known), name="percorso-recall")
-        return session
+
+    def _recall_again(self) -> None:
+        """Recall anew what was forgotten since, though not at each of many changes of identity."""
+        since, at = self._recalled
+        if since != self._known.epoch and monotonic() - at > _RECALL_SECONDS:
+            self._begin_recall()
 
     async def _recall(self, known: Known) -> None:
         """Learn on a connection of its own, while the others write, who was stored last; it is only a shortcut."""
