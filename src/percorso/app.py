@@ -11,10 +11,22 @@ from fastapi import Depends, FastAPI
 from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from percorso.http import batches, customers, health, interactions, keys, openapi, problems, rejected, touchpoints
+from percorso.http import (
+    audit,
+    batches,
+    customers,
+    health,
+    interactions,
+    keys,
+    openapi,
+    problems,
+    rejected,
+    touchpoints,
+)
 from percorso.http.access import SCOPES, Keys
 from percorso.http.middleware import Bounded, EncodedSlashes, Observed
 from percorso.http.parameters import only_known
+from percorso.http.recorder import Recorder
 from percorso.http.routing import Direct
 from percorso.http.services import Services
 from percorso.ingest.identity import Identifiers
@@ -86,7 +98,7 @@ def create_app(settings: Settings | None = None, *, writer_class: type[Writer] =
         most_requests=settings.max_concurrent_requests,
     )
     interactions.add_storing(app.router)
-    for room in (interactions, batches, customers, touchpoints, rejected, keys, health):
+    for room in (interactions, batches, customers, touchpoints, rejected, audit, keys, health):
         app.include_router(room.router)
     problems.install(app)
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
@@ -110,8 +122,10 @@ async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) ->
         async def connect() -> WriteSession:
             return WriteSession(await database.connect(url, settings, name="percorso-writer"))
 
+        recorder = Recorder(engine, settings.audit_reads)
         writer = writer_class(connect, settings, generation=this.generation)
         await writer.start()
+        await recorder.start()
         try:
             yield Services(
                 settings=settings,
@@ -121,10 +135,12 @@ async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) ->
                 writer=writer,
                 pipeline=Pipeline(settings, this, identifiers, writer),
                 keys=Keys(engine, settings.key_cache_seconds),
+                recorder=recorder,
                 schema=schema.newest(),
             )
         finally:
             await writer.stop()
+            await recorder.stop()
             _log.info("stopped; everything taken is committed")
     finally:
         await engine.dispose()

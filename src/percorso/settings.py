@@ -79,4 +79,12 @@ class Settings(BaseSettings):
         200_000, description="Identifiers a process remembers as stored, to skip writing them."
     )
     key_cache_seconds: PositiveInt = Field(5, description="How long a revoked key may still work in a running process.")
+    audit_reads: float = Field(
+        1, ge=0, le=1, description="The fraction of reads of a single customer that the audit log names; 0 is none."
+    )
+    erasure: Literal["delete", "anonymise"] = Field(
+        "delete",
+        description="What an erasure does with interactions; `anonymise` leaves each as a count of nobody's: its hour, "
+        "channel, kind, touchpoint, function and direction.",
+    )
     drain_seconds: PositiveInt = Field(30, description="How long a stop waits for requests in progress.")

@@ -238,6 +238,40 @@ class KeyList(BaseModel):
     next_cursor: None = None
 
 
+class AuditEntry(BaseModel):
+    """Who read or did what to whom."""
+
+    model_config = _like(examples.AUDIT_ENTRY)
+
+    seq: int = Field(description="Its number: from 1, without a gap.")
+    at: AwareDatetime
+    act: str = Field(description="`read`, `exported`, `erasing`, `erased`, and what is done to identities.")
+    actor: str | None = Field(description="The name of the key; null where the service itself acts.")
+    key_id: UUID | None
+    subject: UUID | None = Field(description="An identity of the customer whom it was about: a salted hash.")
+    details: dict[str, Any] = Field(description="Route, ids and counts.")
+    previous: str = Field(description="The hash of the row before, in hexadecimal.")
+    hash: str = Field(description="SHA-256 of `previous` and the row as canonical JSON.")
+
+
+class AuditLog(BaseModel):
+    """A page of the audit log, newest first."""
+
+    model_config = _like(examples.AUDIT_LOG)
+
+    items: list[AuditEntry]
+    next_cursor: str | None
+
+
+class AuditHead(BaseModel):
+    """The last row of the audit log: kept elsewhere, it shows later whether rows were cut off the end."""
+
+    model_config = _like(examples.AUDIT_HEAD)
+
+    seq: int = Field(description="How many rows there are.")
+    hash: str
+
+
 class Health(BaseModel):
     """Whether the service is well."""
 

@@ -133,5 +133,21 @@ KEY: Final[Example] = {
 }
 NEW_KEY: Final[Example] = KEY | {"key": "pcs_…"}
 KEYS: Final[Example] = {"items": [KEY], "next_cursor": None}
+_KEY_NAMES: Final = {"actor": "service-desk", "key_id": "0b8f2a5e-6c1d-4f0e-9a77-2f64d1f0c3aa"}
+AUDIT_HEAD: Final[Example] = {
+    "seq": 40211,
+    "hash": "6a6c0e2f8b1d4c5597d0a3fe1b2c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e",
+}
+AUDIT_ENTRY: Final[Example] = {
+    "seq": 40211,
+    "at": "2026-11-20T09:12:40.031Z",
+    "act": "read",
+    **_KEY_NAMES,
+    "subject": CUSTOMER_ID,
+    "details": {"route": "GET /v1/customers/{customer}/journey"},
+    "previous": "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0",
+    "hash": AUDIT_HEAD["hash"],
+}
+AUDIT_LOG: Final[Example] = {"items": [AUDIT_ENTRY], "next_cursor": _CURSOR}
 HEALTH: Final[Example] = {"status": "ok", "checks": {"writer": "ok", "database": "ok", "schema": "ok"}}
 METRICS: Final = 'percorso_http_requests_total{method="POST",route="/v1/interactions",status="201"} 4211.0\n'

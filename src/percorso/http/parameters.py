@@ -17,7 +17,7 @@ from starlette.convertors import PathConvertor, register_url_convertor
 
 from percorso.details import Moment
 from percorso.errors import InvalidRequest, NotFound, Problem
-from percorso.http.services import Use
+from percorso.http.services import Services, Use
 from percorso.ingest.document import distinct
 from percorso.interaction import TOUCHPOINT_PATTERN, Channel, Direction, Function
 from percorso.queries import cursor
@@ -134,6 +134,7 @@ Details = Annotated[
 ]
 RejectionId = Annotated[uuid.UUID, Path(description="The `rejection_id` that percorso gave.")]
 KeyId = Annotated[uuid.UUID, Path(description="The key's id.")]
+ErasureId = Annotated[uuid.UUID, Path(description="The erasure's id.")]
 InteractionId = Annotated[uuid.UUID, Path(description="The `interaction_id` that percorso gave.")]
 _Name = Annotated[str, BeforeValidator(lambda given: given.replace(SLASH, "/"))]
 Slug = Annotated[_Name, Path(max_length=128, description="The touchpoint's slug.", examples=["support-line"])]
@@ -165,6 +166,11 @@ async def customer(
     use: Use,
 ) -> UUID:
     """The identity that stands for the customer whom a path names: every id a customer ever had is an identity's."""
+    return identity_named(customer, use, pointer="/path/customer")
+
+
+def identity_named(customer: str, use: Services, *, pointer: str) -> UUID:
+    """The identity that this customer id or `kind:value` stands for; InvalidRequest at the pointer where it is none."""
     if _ANY_UUID.fullmatch(customer):
         return UUID(customer)
     kind, colon, value = customer.partition(":")
@@ -174,8 +180,7 @@ async def customer(
         detail = "is neither a customer id nor `kind:value`, such as email:anna@example.com"
     except ValueError as error:
         detail = str(error)
-    problems = [Problem("/path/customer", detail)]
-    raise InvalidRequest("The customer is not named as it must be.", problems=problems)
+    raise InvalidRequest("The customer is not named as it must be.", problems=[Problem(pointer, detail)])
 
 
 TheCustomer = Annotated[UUID, Depends(customer)]

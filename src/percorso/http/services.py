@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from percorso.http.access import Keys
+from percorso.http.recorder import Recorder
 from percorso.ingest.identity import Identifiers
 from percorso.ingest.pipeline import Pipeline
 from percorso.ingest.writer import Writer
@@ -27,6 +28,7 @@ class Services:
     writer: Writer
     pipeline: Pipeline
     keys: Keys
+    recorder: Recorder
     schema: str
 
 
