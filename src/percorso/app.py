@@ -1,5 +1,6 @@
 """The application: settings in, a FastAPI application out, whose lifespan owns the pool and the writer."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cached_property
@@ -15,6 +16,8 @@ from percorso.http import (
     audit,
     batches,
     customers,
+    erasures,
+    exports,
     health,
     interactions,
     keys,
@@ -29,6 +32,7 @@ from percorso.http.parameters import only_known
 from percorso.http.recorder import Recorder
 from percorso.http.routing import Direct
 from percorso.http.services import Services
+from percorso.ingest.erase import Eraser
 from percorso.ingest.identity import Identifiers
 from percorso.ingest.pipeline import Pipeline
 from percorso.ingest.writer import Writer
@@ -98,7 +102,7 @@ def create_app(settings: Settings | None = None, *, writer_class: type[Writer] =
         most_requests=settings.max_concurrent_requests,
     )
     interactions.add_storing(app.router)
-    for room in (interactions, batches, customers, touchpoints, rejected, audit, keys, health):
+    for room in (interactions, batches, exports, customers, touchpoints, rejected, erasures, audit, keys, health):
         app.include_router(room.router)
     problems.install(app)
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
@@ -136,6 +140,8 @@ async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) ->
                 pipeline=Pipeline(settings, this, identifiers, writer),
                 keys=Keys(engine, settings.key_cache_seconds),
                 recorder=recorder,
+                eraser=Eraser(engine, this, identifiers),
+                exports=asyncio.Semaphore(exports.AT_ONCE),
                 schema=schema.newest(),
             )
         finally:

@@ -10,6 +10,7 @@ PercorsoError
 ├── Forbidden                   403
 ├── NotFound                    404
 ├── Conflict                    409  same source and id, other content
+├── SharedIdentifier            409  it belongs to several customers: it is not one person's
 ├── Unavailable                 503  nothing was taken; repeat after `retry_after`
 └── StartupError                 —   the service cannot start, or a command cannot run; the message says what to do
 """
@@ -114,6 +115,12 @@ class Conflict(PercorsoError):
     """Another interaction with the same source and id, and other content, is stored."""
 
     code, status, title = "conflict", HTTPStatus.CONFLICT, "Stored with other content"
+
+
+class SharedIdentifier(PercorsoError):
+    """An identifier that belongs to several customers cannot be dealt with as one person's."""
+
+    code, status, title = "shared_identifier", HTTPStatus.CONFLICT, "Shared by several customers"
 
 
 class Unavailable(PercorsoError):

@@ -64,8 +64,8 @@ async def read_audit_log(
 async def read_audit_head(_: MayPrivacy, session: Reads) -> Response:
     """Read the number and the hash of the last row.
 
-    Kept where whoever can write to the database cannot, it shows later, given to `percorso audit verify --head`, that no
-    row was cut off the end since and that the chain was not made anew.
+    Kept where whoever can write to the database cannot, it shows later, given to `percorso audit verify --head`, that
+    no row was cut off the end since and that the chain was not made anew.
     """
     head = await audit.head(session)
     return answers.json_response({"seq": head.seq, "hash": head.hash.hex()})

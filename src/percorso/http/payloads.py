@@ -19,22 +19,37 @@ def given(model: type[Model]) -> Callable[[Request], Awaitable[Model]]:
     """A dependency: the request's body as this model. Raises InvalidRequest with a pointer to each thing to mend."""
 
     async def body(request: Request) -> Model:
-        raw = await bodies.read(request, cap=_CAP)
-        _, problems = read(raw)
-        if problems:
-            raise MalformedBody("The body cannot be read.", problems=problems)
-        try:
-            return model.model_validate_json(raw)
-        except ValidationError as error:
-            problems = distinct(
-                (each["loc"], each["msg"])
-                for each in error.errors(include_url=False, include_context=False, include_input=False)
-            )
-        raise InvalidRequest("The body cannot be taken as it is.", problems=problems)
+        return _read(model, await bodies.read(request, cap=_CAP))
 
     return body
 
 
-def request_body(model: type[BaseModel]) -> dict[str, Any]:
+def given_if_any(model: type[Model]) -> Callable[[Request], Awaitable[Model]]:
+    """As `given`, of a body that may be left out: then the model has its defaults."""
+
+    async def body(request: Request) -> Model:
+        raw = await bodies.read(request, cap=_CAP)
+        return _read(model, raw) if raw else model()
+
+    return body
+
+
+def _read(model: type[Model], raw: bytes) -> Model:
+    _, problems = read(raw)
+    if problems:
+        raise MalformedBody("The body cannot be read.", problems=problems)
+    try:
+        return model.model_validate_json(raw)
+    except ValidationError as error:
+        problems = distinct(
+            (each["loc"], each["msg"])
+            for each in error.errors(include_url=False, include_context=False, include_input=False)
+        )
+    raise InvalidRequest("The body cannot be taken as it is.", problems=problems)
+
+
+def request_body(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
     """What the OpenAPI document says of such a body."""
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": model.model_json_schema()}}}}
+    return {
+        "requestBody": {"required": required, "content": {"application/json": {"schema": model.model_json_schema()}}}
+    }

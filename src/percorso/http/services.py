@@ -1,5 +1,6 @@
 """What the routes work with: made once at start, found on the application."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Annotated
@@ -9,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from percorso.http.access import Keys
 from percorso.http.recorder import Recorder
+from percorso.ingest.erase import Eraser
 from percorso.ingest.identity import Identifiers
 from percorso.ingest.pipeline import Pipeline
 from percorso.ingest.writer import Writer
@@ -29,6 +31,8 @@ class Services:
     pipeline: Pipeline
     keys: Keys
     recorder: Recorder
+    eraser: Eraser
+    exports: asyncio.Semaphore
     schema: str
 
 

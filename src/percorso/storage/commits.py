@@ -10,7 +10,7 @@ from asyncpg.pgproto.pgproto import UUID
 from percorso import ids
 from percorso.storage.database import WriteSession
 
-What = Literal["stored", "changed", "deleted"]
+What = Literal["stored", "changed", "deleted", "identity"]
 
 _HOUR_MS = 3_600_000
 

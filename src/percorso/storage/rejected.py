@@ -12,6 +12,15 @@ from percorso import ids
 from percorso.errors import Problem
 from percorso.storage.database import WriteSession
 
+MATCHES = (
+    "(encode(payload, 'escape') ~* {0} OR encode(convert_to("
+    "concat_ws(' ', source, sender_id, errors::text), 'UTF8'), 'escape') ~* {0})"
+)
+"""SQL: whether what was received, or was read of it, matches a pattern, whatever the case.
+
+The pattern is matched with what `encode(…, 'escape')` makes of the bytes, which need be no text.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
@@ -25,6 +34,7 @@ class Rejection:
     payload: bytes
     size: int
     format: str
+    identity_ids: Sequence[UUID] = ()
 
 
 def new_id(at: datetime, seed: bytes | None = None) -> UUID:
@@ -34,11 +44,17 @@ def new_id(at: datetime, seed: bytes | None = None) -> UUID:
 
 
 async def insert(session: WriteSession, rejections: Sequence[Rejection]) -> None:
-    """Put refused items into quarantine, unless an earlier try has put them there."""
+    """Put refused items into quarantine, unless an earlier try has put them there.
+
+    Of one that names someone who was erased only the reasons are kept.
+    """
     await session.executemany(
         "INSERT INTO rejected_interactions "
-        "(rejection_id, received_at, source, sender_id, errors, payload, size, format) "
-        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (rejection_id) DO NOTHING",
+        "(rejection_id, received_at, source, sender_id, errors, payload, size, format, identity_ids) "
+        "SELECT $1, $2, CASE WHEN known THEN $3 END, CASE WHEN known THEN $4 END, $5, "
+        "CASE WHEN known THEN $6 ELSE ''::bytea END, $7, $8, CASE WHEN known THEN $9::uuid[] ELSE '{}' END "
+        "FROM (SELECT NOT EXISTS (SELECT FROM erased_identities WHERE identity_id = ANY($9::uuid[]))) AS of(known) "
+        "ON CONFLICT (rejection_id) DO NOTHING",
         [
             (
                 rejection.id,
@@ -49,6 +65,7 @@ async def insert(session: WriteSession, rejections: Sequence[Rejection]) -> None
                 rejection.payload,
                 rejection.size,
                 rejection.format,
+                rejection.identity_ids,
             )
             for rejection in rejections
         ],
