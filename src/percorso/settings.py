@@ -78,6 +78,29 @@ class Settings(BaseSettings):
     seen_identities: PositiveInt = Field(
         200_000, description="Identifiers a process remembers as stored, to skip writing them."
     )
+    max_identifiers: dict[str, PositiveInt] = Field(
+        {
+            "customer_id": 1,
+            "crm_id": 1,
+            "tax_id": 1,
+            "account_id": 5,
+            "loyalty_id": 5,
+            "user_id": 5,
+            "email": 5,
+            "phone": 5,
+            "whatsapp": 5,
+            "social": 5,
+        },
+        description="Most identifiers of a kind that a customer may gather, as JSON; a link that would bring more is "
+        "stored as suspected, for review. One where a register gives each person one, a few where people collect "
+        "them. A kind that is not named has no limit.",
+    )
+    shared_customers: PositiveInt = Field(
+        10,
+        description="Most customers that one email or phone may link within `PERCORSO_SHARED_DAYS`; one that would "
+        "link more is shared: it joins nobody from then on, and those it had joined stand apart again.",
+    )
+    shared_days: PositiveInt = Field(7, description="The days over which `PERCORSO_SHARED_CUSTOMERS` counts.")
     key_cache_seconds: PositiveInt = Field(5, description="How long a revoked key may still work in a running process.")
     audit_reads: float = Field(
         1, ge=0, le=1, description="The fraction of reads of a single customer that the audit log names; 0 is none."

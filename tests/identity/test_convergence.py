@@ -55,7 +55,7 @@ def expected(seen: Iterable[Contact]) -> set[frozenset[Identity]]:
 
 @pytest.fixture
 async def both(database_url: str) -> AsyncIterator[list[Services]]:
-    async with processes(database_url, 2) as running:
+    async with processes(database_url, 2, max_identifiers={}) as running:
         yield running
 
 

@@ -11,6 +11,7 @@ from percorso.queries import customers
 from percorso.queries.customers import Customer
 from percorso.storage import groups
 from percorso.storage.database import WriteSession, reading
+from percorso.storage.linking import Guards
 from support import Make
 from writing import Database, count, processes, retries, take, until, waiting_for_a_lock
 
@@ -127,9 +128,9 @@ async def test_links_made_at_the_same_time_do_not_miss_each_other(
     anna, phone = services.identifiers.one("email", ANNA["email"]).id, services.identifiers.one("phone", "+39066982").id
     session = WriteSession(await asyncpg.connect(database_url))
     async with session.transaction():
-        await groups.define(session)
+        await groups.define(session, Guards.of(services.settings))
         await session.execute(
-            "SELECT pg_temp.percorso_link(ARRAY[$1::uuid], ARRAY[$2::uuid], ARRAY[$1], '{test}', ARRAY[now()])",
+            "SELECT pg_temp.percorso_link(ARRAY[$1::uuid], ARRAY[$2::uuid], ARRAY[$1], '{test}', ARRAY[now()], now())",
             *sorted((anna, phone)),
         )
         meanwhile = asyncio.create_task(take(services, make(customer=ANNA | CRM)))
@@ -155,7 +156,7 @@ async def test_four_processes_that_link_the_same_few_people_at_once_neither_dead
         for _ in range(80)
     ]
     linked = [dict(strong[n : n + 2]) for n in (1, 3)]
-    async with processes(database_url, 4) as running:
+    async with processes(database_url, 4, max_identifiers={}) as running:
         await asyncio.gather(
             *(take(each, *dice.sample(items, 8)) for _ in range(10) for each in running),
             *(take(each, *(make(customer=pair) for pair in linked)) for each in running),

@@ -20,6 +20,7 @@ from percorso.ingest.writer import Writer
 from percorso.storage import groups
 from percorso.storage.database import WriteSession, connect
 from percorso.storage.interactions import Row
+from percorso.storage.linking import Guards
 from support import Make, database_of, settings_for
 from writing import Database, count, occupied, processes, queued, sender_ids, statuses, take, until
 
@@ -172,8 +173,8 @@ async def test_one_statement_copying_and_the_careful_way_store_the_same(
     ways = ((200, 0), (0, 0), (0, 10**9))
     for url, (statement_rows, careful) in zip((database_url, *other_urls), ways, strict=True):
         session = WriteSession(await connect(url, settings_for(url), name="test"))
-        await groups.define(session)
-        known = Known(1000)
+        await groups.define(session, Guards.of(services.settings))
+        known = Known(1000, 1)
         known.careful = careful
         targets.append(group.Target(session, known, 1, 10, statement_rows))
     source = {"source": f"s{next(_example)}", "channel": "web"}

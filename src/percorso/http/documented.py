@@ -267,7 +267,7 @@ class ExportedInteraction(BaseModel):
 class CustomerExport(BaseModel):
     """Everything held about a customer.
 
-    From `identity_links` on there is a list for each table that names one of its identities: the rows, column by column.
+    From `identity_links` on there is a list for each table that names one of its identities: rows, column by column.
     """
 
     model_config = _like(examples.EXPORT, open_=True)

@@ -8,12 +8,11 @@ isolated by halving the group; it goes into quarantine, its neighbours are store
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from hashlib import blake2b
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, Self, TypeAlias
 
 import asyncpg
 from asyncpg.pgproto.pgproto import UUID
@@ -23,11 +22,23 @@ from percorso.ingest import quarantine
 from percorso.ingest.compare import same
 from percorso.ingest.known import Known
 from percorso.ingest.verdict import Verdict
-from percorso.storage import commits, groups, identities, interactions, partitions, rejected, touchpoints
+from percorso.storage import (
+    commits,
+    epoch,
+    groups,
+    identities,
+    interactions,
+    partitions,
+    rejected,
+    tombstones,
+    touchpoints,
+)
 from percorso.storage.database import WriteSession, limited
+from percorso.storage.epoch import OutOfDate
 from percorso.storage.identities import Identifier, Link
 from percorso.storage.interactions import Row, Stored
 from percorso.storage.rejected import Rejection
+from percorso.storage.tombstones import Erased
 
 REFUSED: Final = (
     asyncpg.DataError,
@@ -67,10 +78,18 @@ class _Way(Enum):
 
 
 class _Unmet(NamedTuple):
-    """Of rows, what is not known to be stored: identifiers and links, each with a row that names it."""
+    """Of rows, what is not known in an epoch to be stored: identifiers and links, each with a row that names it."""
 
+    epoch: int
     identifiers: Sequence[tuple[Row, Identifier]]
     links: Sequence[tuple[Row, Link]]
+
+    def of(self, keys: Collection[UUID]) -> Self:
+        """What the rows with these keys name of it."""
+        return self._replace(
+            identifiers=[pair for pair in self.identifiers if pair[0].key in keys],
+            links=[pair for pair in self.links if pair[0].key in keys],
+        )
 
 
 async def write(target: Target, rows: Sequence[Row], rejections: Sequence[Rejection], *, again: bool) -> list[Verdict]:
@@ -171,7 +190,31 @@ async def _quarantine(target: Target, rejections: Sequence[Rejection]) -> None:
 async def _commit(
     target: Target, rows: Sequence[Row], rejections: Sequence[Rejection], way: _Way, own: Collection[int] = ()
 ) -> list[Verdict]:
-    """One transaction. Whatever it locks it locks in the order of keys, and the lock on links comes last.
+    """One transaction, and a verdict on each row; again where what was known proves out of date.
+
+    Rows that name someone who was erased are refused, and leave nothing behind; the others are stored all the same.
+    """
+    erased: frozenset[UUID] = frozenset()
+    while True:
+        kept = [row for row in rows if erased.isdisjoint(_named(row))] if erased else rows
+        try:
+            verdicts = await _transaction(target, kept, rejections, way, own) if kept or rejections else []
+        except OutOfDate as error:
+            target.known.forget(error.epoch)
+        except Erased:
+            erased = await _erased_among(target, rows)
+        else:
+            break
+    if not erased:
+        return verdicts
+    given = iter(verdicts)
+    return [next(given) if erased.isdisjoint(_named(row)) else _erased(row, erased) for row in rows]
+
+
+async def _transaction(
+    target: Target, rows: Sequence[Row], rejections: Sequence[Rejection], way: _Way, own: Collection[int]
+) -> list[Verdict]:
+    """Commit. Whatever it locks it locks in the order of keys, and the lock on links comes last.
 
     `own` are the rows, by `id()`, that an earlier try may have stored.
     """
@@ -180,12 +223,16 @@ async def _commit(
     unmet = _unmet(known, firsts)
     standing: dict[UUID, Stored] = {}
     with limited(session, target.seconds):
-        async with nullcontext() if way is _Way.STATEMENT and not rejections else session.transaction():
-            if rejections:
-                await rejected.insert(session, rejections)
-            keys, met = await _STORE[way](target, firsts, unmet) if rows else ((), {})
+        if way is _Way.STATEMENT and not rejections:
+            keys, met = await _by_statement(target, firsts, unmet)
+        else:
+            async with session.transaction():
+                await epoch.enter(session, unmet.epoch)
+                if rejections:
+                    await rejected.insert(session, rejections)
+                keys, met = await _STORE[way](target, firsts, unmet) if rows else ((), {})
         links = [link[:2] for row, link in unmet.links if row.key in keys] if unmet.links else ()
-        known.learn(met, links)
+        known.learn(unmet.epoch, met, links)
         all_new = len(keys) == len(rows)
         stored = None if all_new else {id(row) for row in firsts if row.key in keys}
         if stored is not None:
@@ -193,10 +240,12 @@ async def _commit(
         customers = await _customers(target, rows, standing, met)
     if stored is None:
         return [_stored(row, customers[row.identifiers[0].id]) for row in rows]
+    gone = [row for row in rows if row.key in standing and standing[row.key].document is None]
+    erased = await _erased_among(target, gone) if gone else frozenset[UUID]()
     return [
         _stored(row, customers[row.identifiers[0].id])
         if id(row) in stored or (id(row) in own and _is_own(row, standing[row.key]))
-        else _repeated(row, standing[row.key], customers)
+        else _repeated(row, standing[row.key], customers, erased)
         for row in rows
     ]
 
@@ -223,6 +272,7 @@ async def _by_statement(target: Target, rows: Sequence[Row], unmet: _Unmet) -> _
         touchpoint_ids=target.known.touchpoints,
         generation=target.generation,
         at=datetime.now(UTC),
+        since=unmet.epoch,
     )
 
 
@@ -235,7 +285,7 @@ async def _carefully(target: Target, rows: Sequence[Row], unmet: _Unmet) -> _Out
     keys = await interactions.insert_new_keys(target.session, rows)
     new = [row for row in rows if row.key in keys]
     if len(new) < len(rows):
-        unmet = _unmet(target.known, new)
+        unmet = unmet.of(keys)
     return keys, await _follow_keys(target, new, unmet) if new else {}
 
 
@@ -244,18 +294,18 @@ _STORE: Final = {_Way.STATEMENT: _by_statement, _Way.COPY: _by_copy, _Way.CAREFU
 
 async def _follow_keys(target: Target, new: Sequence[Row], unmet: _Unmet) -> dict[UUID, UUID]:
     """Store all but the keys of new rows; the customers of those of their identities that were not known."""
-    session = target.session
+    session, at = target.session, datetime.now(UTC)
     await interactions.copy(session, new, target.known.touchpoints)
     await commits.record(
         session,
         target.generation,
         "stored",
-        at=datetime.now(UTC),
+        at=at,
         occurred_ms=[row.occurred_ms for row in new],
         identity_ids=[row.identifiers[0].id for row in new],
         interaction_ids=[row.id for row in new],
     )
-    return await groups.meet(session, unmet.identifiers, unmet.links) if unmet.identifiers else {}
+    return await groups.meet(session, unmet.identifiers, unmet.links, at=at) if unmet.identifiers else {}
 
 
 def _firsts(rows: Sequence[Row]) -> list[Row]:
@@ -278,7 +328,7 @@ def _unmet(known: Known, rows: Iterable[Row]) -> _Unmet:
         # An identity that is to be linked must be stored, whatever is known of it.
         fresh = len(links) > linked
         identifiers += [(row, each) for each in row.identifiers if fresh or each.id not in customers]
-    return _Unmet(identifiers, links)
+    return _Unmet(known.epoch, identifiers, links)
 
 
 def _is_own(row: Row, standing: Stored) -> bool:
@@ -290,8 +340,30 @@ def _stored(row: Row, customer: UUID) -> Verdict:
     return Verdict("stored", row.id, customer, row.received_at)
 
 
-def _repeated(row: Row, standing: Stored, customers: Mapping[UUID, UUID]) -> Verdict:
-    """`duplicate` or `conflict`; what was deleted since, or dropped for its age, can only be a duplicate."""
+def _named(row: Row) -> Iterable[UUID]:
+    return (identifier.id for identifier in row.identifiers)
+
+
+async def _erased_among(target: Target, rows: Iterable[Row]) -> frozenset[UUID]:
+    """Which of the identities that these rows name were erased."""
+    with limited(target.session, target.seconds):
+        return await tombstones.among(target.session, {identity for row in rows for identity in _named(row)})
+
+
+def _erased(row: Row, erased: Collection[UUID]) -> Verdict:
+    """The verdict on a row that names someone who was erased. Nothing of it is kept, in quarantine neither."""
+    kind = next(identifier.kind for identifier in row.identifiers if identifier.id in erased)
+    problem = Problem(f"/customer/{kind}", "erased: this person asked to be forgotten, and nothing of them is taken.")
+    return Verdict("rejected", problems=(problem,), erased=True)
+
+
+def _repeated(row: Row, standing: Stored, customers: Mapping[UUID, UUID], erased: frozenset[UUID]) -> Verdict:
+    """`duplicate` or `conflict`; what was deleted since, or dropped for its age, can only be a duplicate.
+
+    What was deleted since its person was `erased` is refused as all else of that person.
+    """
+    if erased and not erased.isdisjoint(_named(row)):
+        return _erased(row, erased)
     said = [document for document in (standing.document, standing.enriched) if document is not None]
     same = not said or any(_same(row, document) for document in said)
     return Verdict(

@@ -1,8 +1,9 @@
 """What this process knows to be committed, so that it need not write or ask again.
 
-Everything here is only a shortcut: an entry that is missing costs a statement, and one that is out of date is
-harmless (an identity's former customer id still resolves to its present customer). It holds for one connection: behind
-a new one may be a standby that never heard of the last commits, or a restored database.
+Everything here is only a shortcut: an entry that is missing costs a statement. What is known of identities and links
+holds for one epoch (`storage/epoch.py`), after which all of it is forgotten: an identity may have been erased, or a link
+cut. It holds for one connection: behind a new one may be a standby that never heard of the last commits, or a restored
+database.
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,23 +23,35 @@ _LEAVES = 8
 class Known:
     """The identities, links, touchpoints and partitions known to be there; one a connection of the writer."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, epoch: int) -> None:
         self._size = size
+        self.epoch = epoch
+        """The epoch in which all that is known of identities and links was learnt."""
         self.customers: dict[UUID, UUID] = {}
         """The customer of each identity, as of when it was last written."""
         self.links: dict[tuple[UUID, UUID], None] = {}
+        """Links that were made, or that were found stopped, which was noted then."""
         self.touchpoints: dict[str, int] = {}
         self.months: set[int] = set()
         self.days: set[date] = set()
         self.careful = 0
         """How many groups are still to take the careful path at once, since duplicates come together."""
 
-    def learn(self, customers: Mapping[UUID, UUID], links: Iterable[tuple[UUID, UUID]]) -> None:
-        """Remember what a transaction wrote, after its commit."""
+    def learn(self, epoch: int, customers: Mapping[UUID, UUID], links: Iterable[tuple[UUID, UUID]]) -> None:
+        """Remember what a transaction wrote that was begun in this epoch, after its commit; nothing of an older one."""
+        if epoch != self.epoch:
+            return
         self.customers.update(customers)
         self.links.update(dict.fromkeys(links))
         trim(self.customers, self._size)
         trim(self.links, self._size)
+
+    def forget(self, epoch: int) -> None:
+        """Begin a newer epoch: what was known of identities and links may be wrong."""
+        if epoch > self.epoch:
+            self.epoch = epoch
+            self.customers.clear()
+            self.links.clear()
 
     def make_room(self) -> None:
         """Forget old touchpoints where they are too many: before a group, whose own must all be there."""

@@ -121,7 +121,7 @@ class Pipeline:
 def _counted(verdicts: Iterable[Verdict]) -> list[Verdict]:
     """These verdicts, after they were counted for the metrics."""
     given = list(verdicts)
-    for status, times in Counter(verdict.status for verdict in given).items():
+    for status, times in Counter("erased" if verdict.erased else verdict.status for verdict in given).items():
         metrics.INTERACTIONS.labels(status).inc(times)
     return given
 

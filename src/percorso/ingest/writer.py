@@ -21,9 +21,10 @@ from percorso.ingest.known import Known
 from percorso.ingest.verdict import Verdict
 from percorso.ops import logs, metrics
 from percorso.settings import Settings
-from percorso.storage import deployment, groups
+from percorso.storage import deployment, epoch, groups
 from percorso.storage.database import AWAY, WriteSession, limited
 from percorso.storage.interactions import Row
+from percorso.storage.linking import Guards
 from percorso.storage.rejected import Rejection
 
 Connect = Callable[[], Awaitable[WriteSession]]
@@ -66,7 +67,8 @@ class Writer:
         self._connect = connect
         self._settings = settings
         self._generation = generation
-        self._known = Known(settings.seen_identities)
+        self._guards = Guards.of(settings)
+        self._known = Known(settings.seen_identities, 0)
         self._lanes = [_Lane() for _ in range(settings.commit_connections)]
         self._queue: deque[_Waiting] = deque()
         self._rows = 0
@@ -252,11 +254,12 @@ class Writer:
             with limited(session, self._settings.connect_timeout_seconds):
                 async with session.transaction():
                     self._generation = (await deployment.ensure(session)).generation
-                await groups.define(session)
+                await groups.define(session, self._guards)
+                now_is = await epoch.current(session)
         except BaseException:
             session.terminate()
             raise
-        self._known = Known(self._settings.seen_identities)
+        self._known = Known(self._settings.seen_identities, now_is)
         lane.session = session
         return session
 

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from asyncpg.pgproto.pgproto import UUID
 
-from percorso.storage import audit, commits, epoch
+from percorso.storage import audit, commits, epoch, linking
 from percorso.storage.audit import Entry
 from percorso.storage.database import WriteSession
 
@@ -22,8 +22,6 @@ Mode = Literal["delete", "anonymise"]
 Step = Literal["documents", "quarantine", "interactions", "rows", "done"]
 
 FIRST: Final[Step] = "documents"
-
-_LINK_LOCK: Final = 0x70657263_6C696E6B
 
 
 class Erased(NamedTuple):
@@ -77,7 +75,7 @@ async def begin(
     """
     # No group of interactions, and no change of links, is on its way from here to the commit.
     await session.execute("SELECT pg_advisory_xact_lock($1)", epoch.ERASURE_LOCK)
-    await session.execute("SELECT pg_advisory_xact_lock($1)", _LINK_LOCK)
+    await session.execute("SELECT pg_advisory_xact_lock($1)", linking.LOCK)
     members = await session.fetch(
         "DELETE FROM identities WHERE customer_id = (SELECT customer_id FROM identities WHERE identity_id = $1) "
         "RETURNING identity_id, kind, value, strong, customer_id",
