@@ -56,8 +56,6 @@ async def a_rich_customer(client: httpx.AsyncClient, make: Make) -> list[dict[st
         assert (await client.post("/v1/interactions", json=refused)).status_code == 422
     broken = b'{"source": "x", "customer": {"email": "ANNA@example.com"\n\xff\x00 phone: 0039 06-6982.1234, crm_id=C-1789-anna'
     assert (await client.post("/v1/interactions/batch", content=broken, headers=NDJSON)).json()["rejected"] == 2
-    others = b'{"joanna@example.com" +3906698212345\nC-1789-annabel'
-    assert (await client.post("/v1/interactions/batch", content=others, headers=NDJSON)).json()["rejected"] == 2
     return items
 
 
@@ -76,8 +74,22 @@ async def test_nothing_of_an_erased_customer_is_left_in_any_table(
     assert answer.status_code == 200, answer.text
     assert await traces(database, PERSONAL) == {}
     assert (await client.get(ANNA)).status_code == 404
-    left = await items_at(client, "/v1/rejected")
-    assert sorted(item["payload"] for item in left) == ["C-1789-annabel", '{"joanna@example.com" +3906698212345']
+
+
+async def test_what_only_looks_like_an_erased_identifier_stays_in_quarantine(
+    client: httpx.AsyncClient, database: Database, make: Make
+) -> None:
+    await a_rich_customer(client, make)
+    alike = [
+        b'{"joanna@example.com" anna@example.community',
+        b"+3906698212345 C-1789-annabel 139066982123",
+        b"xC-1789-anna",
+    ]
+    answer = await client.post("/v1/interactions/batch", content=b"\n".join(alike), headers=NDJSON)
+    assert answer.json()["rejected"] == 3
+    assert (await client.delete(ANNA)).json()["found"]["rejected_interactions"] == 4
+    rows = await database.fetch("SELECT payload FROM rejected_interactions ORDER BY rejection_id")
+    assert sorted(row["payload"] for row in rows) == sorted(alike)
 
 
 async def test_a_certificate_says_what_was_found_where(
@@ -108,7 +120,6 @@ async def test_a_certificate_says_what_was_found_where(
     assert await items_at(client, "/v1/erasures") == [certificate]
     acts = await items_at(client, "/v1/audit", subject="email:anna@example.com")
     assert [item["act"] for item in acts if item["act"] != "read"] == ["erased", "erasing"]
-    assert acts[-1]["details"].keys() >= {"erasure_id"} or acts[-1]["act"] == "read"
     assert "she asked" not in str(await everything(database))
     salt = await database.fetchval("SELECT salt FROM deployment")
     assert certificate["reason_hash"] == audit_storage.reason_hash(salt, "she asked").hex()
@@ -155,15 +166,12 @@ async def test_interactions_may_be_left_as_counts_of_nobodys(database_url: str, 
     async with running(database_url, erasure="anonymise") as (_, client):
         await a_rich_customer(client, make)
         counts = "SELECT touchpoint_id, channel, kind, function, direction, count(*) FROM interactions GROUP BY 1, 2, 3, 4, 5"
-        hours = "SELECT left(id::text, 9), count(*) FROM interactions GROUP BY 1"
-        before, months = await database.fetch(counts), await count(database, "interactions")
+        before = await database.fetch(counts)
         certificate = (await client.delete(ANNA)).json()
         assert certificate["mode"] == "anonymise"
         assert certificate["kept"] == {"tombstones": 5, "shared_identifiers": 1, "anonymous_interactions": 6}
         assert await traces(database, PERSONAL) == {}
         assert sorted(map(tuple, await database.fetch(counts))) == sorted(map(tuple, before))
-        assert await count(database, "interactions") == months
-        assert await database.fetch(hours)
         rows = await database.fetch("SELECT * FROM interactions WHERE document->>'source' = 'erased'")
         assert len({row["identity_id"] for row in rows}) == len(rows) == 6
         assert {row["received_at"].minute for row in rows} == {0}

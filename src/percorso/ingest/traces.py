@@ -21,7 +21,8 @@ _LAST_ASCII: Final = 0x7F
 _NUMBERS: Final = frozenset({"phone", "whatsapp"})
 _BETWEEN: Final = r"[ ()./-]*"
 """What may stand between the digits of a phone number."""
-_NOT_BEFORE: Final = r"(?<![0-9A-Za-z_.+-])"
+_NOT_BEFORE: Final = r"(?:(?<![0-9A-Za-z_.+-])|(?<=\\[nrt]))"
+"""No part of a longer word; a line break may stand before it as JSON has it."""
 _NOT_AFTER: Final = r"(?![0-9A-Za-z_-])"
 _NOTHING: Final = "(?!)"
 
