@@ -1,7 +1,7 @@
 """The application: settings in, a FastAPI application out, whose lifespan owns the pool and the writer."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import cached_property
 from importlib.metadata import version
@@ -26,6 +26,7 @@ from percorso.http import (
     rejected,
     touchpoints,
 )
+from percorso.http import retention as retention_routes
 from percorso.http.access import SCOPES, Keys
 from percorso.http.middleware import Bounded, EncodedSlashes, Observed
 from percorso.http.parameters import only_known
@@ -36,9 +37,13 @@ from percorso.ingest.erase import Eraser
 from percorso.ingest.identity import Identifiers
 from percorso.ingest.pipeline import Pipeline
 from percorso.ingest.writer import Writer
+from percorso.queries.retention import Policy
 from percorso.settings import Settings
 from percorso.storage import api_keys, database, deployment, schema
 from percorso.storage.database import WriteSession
+from percorso.workers import erasures as erasures_worker
+from percorso.workers import partitions, retention
+from percorso.workers.runtime import Runtime, Worker
 
 _log = structlog.get_logger("percorso.app")
 
@@ -85,7 +90,7 @@ def create_app(settings: Settings | None = None, *, writer_class: type[Writer] =
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with serving(settings, writer_class=writer_class) as services:
+        async with serving(settings, writer_class=writer_class) as services, working(services):
             app.state.services = services
             yield
 
@@ -102,7 +107,20 @@ def create_app(settings: Settings | None = None, *, writer_class: type[Writer] =
         most_requests=settings.max_concurrent_requests,
     )
     interactions.add_storing(app.router)
-    for room in (interactions, batches, exports, customers, touchpoints, rejected, erasures, audit, keys, health):
+    rooms = (
+        interactions,
+        batches,
+        exports,
+        customers,
+        touchpoints,
+        rejected,
+        erasures,
+        audit,
+        retention_routes,
+        keys,
+        health,
+    )
+    for room in rooms:
         app.include_router(room.router)
     problems.install(app)
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
@@ -113,6 +131,7 @@ def create_app(settings: Settings | None = None, *, writer_class: type[Writer] =
 async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) -> AsyncIterator[Services]:
     """Everything a process needs to take and give interactions; at the end what was taken is committed."""
     url = database.url_of(settings)
+    policy = Policy.of(settings)
     engine = database.create_engine(url, settings)
     try:
         await schema.require(engine)
@@ -142,6 +161,7 @@ async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) ->
                 recorder=recorder,
                 eraser=Eraser(engine, this, identifiers),
                 exports=asyncio.Semaphore(exports.AT_ONCE),
+                policy=policy,
                 schema=schema.newest(),
             )
         finally:
@@ -150,3 +170,27 @@ async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) ->
             _log.info("stopped; everything taken is committed")
     finally:
         await engine.dispose()
+
+
+def workers_of(services: Services) -> Sequence[Worker]:
+    """What is to be done beside requests."""
+    url = database.url_of(services.settings)
+    return (
+        partitions.worker(services.engine),
+        retention.worker(url, services.settings, services.policy),
+        erasures_worker.worker(services.eraser),
+    )
+
+
+@asynccontextmanager
+async def working(services: Services) -> AsyncIterator[None]:
+    """Within this block the process does its share of what is done beside requests, unless the settings say no."""
+    if not services.settings.background_workers:
+        yield
+        return
+    runtime = Runtime(database.url_of(services.settings), services.settings, workers_of(services))
+    await runtime.start()
+    try:
+        yield
+    finally:
+        await runtime.stop()

@@ -110,4 +110,25 @@ class Settings(BaseSettings):
         description="What an erasure does with interactions; `anonymise` leaves each as a count of nobody's: its hour, "
         "channel, kind, touchpoint, function and direction.",
     )
+    retention_days: PositiveInt | None = Field(
+        None,
+        description="How many days an interaction is kept after it occurred; then it is deleted. Unset: for ever.",
+    )
+    retention_channel_days: dict[str, PositiveInt] = Field(
+        {},
+        description="The same for single channels, whether longer or shorter, as JSON such as "
+        '`{"web": 90, "phone": 3650}`.',
+    )
+    quarantine_days: PositiveInt | None = Field(
+        None, description="How many days refused items are kept. Unset: for ever."
+    )
+    commit_log_days: PositiveInt = Field(
+        14,
+        description="How many days the commit log is kept, at least: longer where something that follows it has not "
+        "read so far.",
+    )
+    background_workers: bool = Field(
+        True,
+        description="Whether this process may run what is done beside requests; of all that may, one does each of it.",
+    )
     drain_seconds: PositiveInt = Field(30, description="How long a stop waits for requests in progress.")

@@ -166,6 +166,7 @@ async def test_real_answers_are_what_the_document_says(client: httpx.AsyncClient
     check("GET /v1/rejected/{rejection_id}", await client.get(f"/v1/rejected/{item}"))
     check("POST /v1/keys", await client.post("/v1/keys", json={"name": "n", "scopes": ["read"]}))
     check("GET /v1/keys", await client.get("/v1/keys"))
+    check("GET /v1/retention", await client.get("/v1/retention"))
     check("GET /health/ready", await client.get("/health/ready"))
     check("GET /health/live", await client.get("/health/live"))
 

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from pydantic import SecretStr, ValidationError
+from pydantic_settings import SettingsError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from percorso.errors import Problem, StartupError
@@ -24,6 +25,8 @@ def settings_with(**given: Any) -> Settings:
             for each in error.errors(include_url=False, include_context=False, include_input=False)
         ]
         raise StartupError("A setting is not as it must be.", problems=problems) from None
+    except SettingsError as error:
+        raise StartupError(f"A setting is not as it must be: {error}.") from None
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from percorso.http.access import SCOPES
 from percorso.http.connections import Connection
 from percorso.ops import logs, process
 from percorso.queries import api_keys
+from percorso.queries.retention import Policy
 from percorso.settings import Settings
 from percorso.storage import api_keys as store
 from percorso.storage.api_keys import hash_key
@@ -52,6 +53,7 @@ def serve(
     signal.signal(signal.SIGTERM, _leave)
     wanted = settings_with(host=host, port=port, workers=workers)
     logs.configure(wanted.log_level, wanted.log_format)
+    Policy.of(wanted)
     own = wanted.database_url is None
     with with_database(wanted, exclusive=True) as settings, tempfile.TemporaryDirectory(prefix="percorso-") as shared:
         key = asyncio.run(_prepare(settings, migrate=migrate or own, own=own))

@@ -359,6 +359,62 @@ class AuditHead(BaseModel):
     hash: str
 
 
+class RetentionPolicy(BaseModel):
+    """For how many days something is kept; null is for ever."""
+
+    days: int | None = Field(description="Interactions, after they occurred.")
+    channel_days: dict[str, int] = Field(description="Interactions of single channels, where that is not the same.")
+    quarantine_days: int | None = Field(description="Refused items.")
+    commit_log_days: int = Field(description="The commit log, where all that follow it have read so far.")
+
+
+class RetentionRun(BaseModel):
+    """What a run took away."""
+
+    began_at: AwareDatetime
+    ended_at: AwareDatetime
+    partitions: int = Field(description="Months, each as a whole.")
+    interactions: int = Field(description="Interactions, one by one.")
+    rejected: int = Field(description="Refused items.")
+    commit_days: int = Field(description="Days of the commit log.")
+    bytes: int = Field(description="The size of the months and days.")
+
+
+class RetentionMonth(BaseModel):
+    """A month that goes as a whole."""
+
+    month: str
+    interactions: int = Field(description="The database's estimate.")
+    bytes: int
+
+
+class RetentionChannel(BaseModel):
+    """What goes of a channel."""
+
+    channel: str
+    before: AwareDatetime = Field(description="What occurred before is to go.")
+    swept_until: AwareDatetime | None = Field(description="What occurred before is gone; null: nothing is yet.")
+
+
+class RetentionDue(BaseModel):
+    """What the next run will look for."""
+
+    partitions: list[RetentionMonth]
+    channels: list[RetentionChannel] = Field(description="Those that are not kept for ever.")
+    commit_days: list[str]
+    quarantine_before: AwareDatetime | None = Field(description="What was refused before is to go; null: it stays.")
+
+
+class RetentionDocument(BaseModel):
+    """What is kept for how long, what went last, and what is due."""
+
+    model_config = _like(examples.RETENTION)
+
+    policy: RetentionPolicy
+    last_run: RetentionRun | None = Field(description="The last one that was completed; null: there was none.")
+    due: RetentionDue
+
+
 class Health(BaseModel):
     """Whether the service is well."""
 

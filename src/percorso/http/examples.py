@@ -209,5 +209,25 @@ CERTIFICATE: Final[Example] = {
 }
 CERTIFICATES: Final[Example] = {"items": [CERTIFICATE], "next_cursor": None}
 AUDIT_LOG: Final[Example] = {"items": [AUDIT_ENTRY], "next_cursor": _CURSOR}
+RETENTION: Final[Example] = {
+    "policy": {"days": 1095, "channel_days": {"web": 90}, "quarantine_days": 30, "commit_log_days": 14},
+    "last_run": {
+        "began_at": "2026-11-20T09:00:00.000Z",
+        "ended_at": "2026-11-20T09:00:41.530Z",
+        "partitions": 1,
+        "interactions": 20311,
+        "rejected": 17,
+        "commit_days": 1,
+        "bytes": 812646400,
+    },
+    "due": {
+        "partitions": [{"month": "2023-10", "interactions": 1048211, "bytes": 1024458752}],
+        "channels": [
+            {"channel": "web", "before": "2026-08-22T00:00:00.000Z", "swept_until": "2026-08-21T00:00:00.000Z"}
+        ],
+        "commit_days": ["2026-11-05"],
+        "quarantine_before": "2026-10-21T00:00:00.000Z",
+    },
+}
 HEALTH: Final[Example] = {"status": "ok", "checks": {"writer": "ok", "database": "ok", "schema": "ok"}}
 METRICS: Final = 'percorso_http_requests_total{method="POST",route="/v1/interactions",status="201"} 4211.0\n'

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
 from percorso import ids
-from percorso.errors import Conflict, RejectedInteraction
+from percorso.errors import Conflict, RejectedInteraction, Unavailable
 from percorso.http import answers, bodies
 from percorso.http.access import MayIngest, MayRead, MayWrite
 from percorso.http.documented import Interactions, Receipt, Revisions, StoredInteraction
@@ -42,6 +42,8 @@ async def store_interaction(request: Request, _: MayIngest, use: Use) -> Respons
             problems=verdict.problems,
             rejection_id=str(verdict.rejection_id),
         )
+    if verdict.status == "retry":
+        raise Unavailable("It cannot be stored at this moment.", retry_after=1)
     if verdict.status == "conflict":
         raise Conflict(
             "Another interaction with this source and id is stored; PATCH that one to enrich it.",

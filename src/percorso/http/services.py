@@ -14,6 +14,7 @@ from percorso.ingest.erase import Eraser
 from percorso.ingest.identity import Identifiers
 from percorso.ingest.pipeline import Pipeline
 from percorso.ingest.writer import Writer
+from percorso.queries.retention import Policy
 from percorso.settings import Settings
 from percorso.storage.database import ReadSession, reading
 from percorso.storage.deployment import Deployment
@@ -33,6 +34,7 @@ class Services:
     recorder: Recorder
     eraser: Eraser
     exports: asyncio.Semaphore
+    policy: Policy
     schema: str
 
 

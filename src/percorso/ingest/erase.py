@@ -81,6 +81,15 @@ class Eraser:
         while await self._advance(erasure_id):
             pass
 
+    async def go_on_with_oldest(self) -> bool:
+        """Do what is left of the oldest erasure that is not done; False where there is none."""
+        async with writing(self.engine) as session:
+            begun = await erasures.unfinished(session)
+        if begun is None:
+            return False
+        await self.go_on(begun)
+        return True
+
     async def _begin(self, identity_id: UUID, asked: Asked) -> UUID:
         erasure_id = new_id(asked.at)
         async with writing(self.engine) as session:

@@ -159,9 +159,17 @@ async def _isolate(
             await _quarantine(target, rejections)
             return await _isolate(target, rows, (), own)
         if len(rows) == 1:
-            return [await _refuse(target, rows[0], error)]
+            return [Verdict("retry") if _lacks_partition(error) else await _refuse(target, rows[0], error)]
     middle = len(rows) // 2
     return await _isolate(target, rows[:middle], (), own) + await _isolate(target, rows[middle:], (), own)
+
+
+def _lacks_partition(error: asyncpg.PostgresError) -> bool:
+    """Whether a row has no partition, though it was looked for: such is being taken out, as retention does to old ones.
+
+    As soon as that is done there can be a new one.
+    """
+    return isinstance(error, asyncpg.CheckViolationError) and error.constraint_name is None
 
 
 async def _refuse(target: Target, row: Row, error: asyncpg.PostgresError) -> Verdict:

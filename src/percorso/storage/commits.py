@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import Literal
+from typing import Final, Literal
 
 from asyncpg.pgproto.pgproto import UUID
 
@@ -12,7 +12,7 @@ from percorso.storage.database import WriteSession
 
 What = Literal["stored", "changed", "deleted", "identity"]
 
-_HOUR_MS = 3_600_000
+HOUR_MS: Final = 3_600_000
 
 
 async def record(
@@ -40,14 +40,14 @@ async def record(
 
 def hours(occurred_ms: Iterable[int]) -> list[datetime]:
     """The hours that these Unix times in ms fall in, each once, in order."""
-    return [_hour(number) for number in sorted({moment // _HOUR_MS for moment in occurred_ms})]
+    return [_hour(number) for number in sorted({moment // HOUR_MS for moment in occurred_ms})]
 
 
 def hour(occurred_ms: int) -> datetime:
     """The hour that this Unix time in ms falls in."""
-    return _hour(occurred_ms // _HOUR_MS)
+    return _hour(occurred_ms // HOUR_MS)
 
 
 @lru_cache(4096)
 def _hour(number: int) -> datetime:
-    return ids.from_unix_ms(number * _HOUR_MS)
+    return ids.from_unix_ms(number * HOUR_MS)

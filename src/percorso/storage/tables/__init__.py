@@ -4,7 +4,7 @@
 made on demand (see `partitions.py`) and are no part of this metadata.
 """
 
-from percorso.storage.tables import core, identity, privacy
+from percorso.storage.tables import core, identity, privacy, retention
 from percorso.storage.tables.types import metadata
 
-__all__ = ["core", "identity", "metadata", "privacy"]
+__all__ = ["core", "identity", "metadata", "privacy", "retention"]
