@@ -10,10 +10,10 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
-from exchanges import check_problem, items_at, journey_of, pointers, store, walk
 from structlog.testing import capture_logs
 from typer.testing import CliRunner, Result
 
+from exchanges import check_problem, items_at, journey_of, pointers, store, walk
 from percorso.cli import app
 from percorso.http.services import Services
 from percorso.queries import audit as queries
@@ -225,6 +225,12 @@ async def test_the_chain_holds_through_several_processes_at_once(database_url: s
     assert found.head.hash == await database.fetchval("SELECT hash FROM audit_log WHERE seq = 120")
 
 
+COPIED = (
+    "INSERT INTO audit_log SELECT {new}, at, act, actor, key_id, subject, details, previous, hash "
+    "FROM audit_log WHERE seq = {old}"
+)
+
+
 @pytest.mark.parametrize(
     ("tampering", "seq", "why"),
     [
@@ -238,10 +244,8 @@ async def test_the_chain_holds_through_several_processes_at_once(database_url: s
         ("DELETE FROM audit_log WHERE seq < 3", 1, "is missing"),
         ("DELETE FROM audit_log WHERE seq = 5; UPDATE audit_log SET seq = seq - 1 WHERE seq > 5", 5, "does not follow"),
         ("UPDATE audit_log SET seq = CASE seq WHEN 5 THEN 99 ELSE 5 END WHERE seq IN (5, 6)", 5, "does not follow"),
-        ("INSERT INTO audit_log SELECT 11, at, act, actor, key_id, subject, details, previous, hash FROM audit_log "
-         "WHERE seq = 10", 11, "does not follow"),
-        ("INSERT INTO audit_log SELECT 0, at, act, actor, key_id, subject, details, previous, hash FROM audit_log "
-         "WHERE seq = 1", 0, "was put before"),
+        (COPIED.format(new=11, old=10), 11, "does not follow"),
+        (COPIED.format(new=0, old=1), 0, "was put before"),
         ("DELETE FROM audit_log WHERE seq > 7", 8, "is missing, and all after it"),
         ("DELETE FROM audit_log", 1, "is missing, and all after it"),
     ],
