@@ -19,6 +19,7 @@ from percorso.http import (
     erasures,
     exports,
     health,
+    identity,
     interactions,
     keys,
     openapi,
@@ -107,10 +108,12 @@ def create_app(settings: Settings | None = None, *, writer_class: type[Writer] =
         most_requests=settings.max_concurrent_requests,
     )
     interactions.add_storing(app.router)
+    # A customer's name may be anything, so what stands below one comes first.
     rooms = (
         interactions,
         batches,
         exports,
+        identity,
         customers,
         touchpoints,
         rejected,

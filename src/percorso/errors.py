@@ -3,7 +3,8 @@
 PercorsoError
 ├── InvalidRequest              422  the request says something percorso cannot take; `problems` point at what
 │   ├── MalformedBody           422  the body is not what its content type says
-│   └── RejectedInteraction     422  one interaction is invalid; it stands in quarantine
+│   ├── RejectedInteraction     422  one interaction is invalid; it stands in quarantine
+│   └── Erased                  422  the interaction names someone who was erased; nothing of it is kept
 ├── BodyTooLarge                413
 ├── UnsupportedEncoding         415  a Content-Type or Content-Encoding percorso does not read
 ├── Unauthorized                401
@@ -11,6 +12,8 @@ PercorsoError
 ├── NotFound                    404
 ├── Conflict                    409  same source and id, other content
 ├── SharedIdentifier            409  it belongs to several customers: it is not one person's
+├── CannotMerge                 409  no link can make these customers one
+├── Decided                     409  a suspicion was decided otherwise before
 ├── Unavailable                 503  nothing was taken; repeat after `retry_after`
 └── StartupError                 —   the service cannot start, or a command cannot run; the message says what to do
 """
@@ -63,6 +66,12 @@ class RejectedInteraction(InvalidRequest):
     """An interaction is invalid; it is kept in quarantine under `rejection_id`."""
 
     code, title = "rejected", "The interaction was rejected"
+
+
+class Erased(InvalidRequest):
+    """An interaction names someone who was erased; nothing of it is kept, in quarantine neither."""
+
+    code, title = "erased", "The person was erased"
 
 
 class BodyTooLarge(PercorsoError):
@@ -121,6 +130,18 @@ class SharedIdentifier(PercorsoError):
     """An identifier that belongs to several customers cannot be dealt with as one person's."""
 
     code, status, title = "shared_identifier", HTTPStatus.CONFLICT, "Shared by several customers"
+
+
+class CannotMerge(PercorsoError):
+    """No link can make these customers one."""
+
+    code, status, title = "cannot_merge", HTTPStatus.CONFLICT, "The customers cannot be merged"
+
+
+class Decided(PercorsoError):
+    """A suspicion was decided otherwise before."""
+
+    code, status, title = "decided", HTTPStatus.CONFLICT, "Decided before"
 
 
 class Unavailable(PercorsoError):

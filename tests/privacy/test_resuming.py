@@ -100,7 +100,7 @@ async def test_a_worker_completes_what_was_cut_off(
     async with running(database_url, background_workers=True) as (_, client):
 
         async def done() -> bool:
-            return (await found_by(client))["state"] == "erased"
+            return bool((await found_by(client))["state"] == "erased")
 
         await until(done)
         assert await traces(database, PERSONAL) == {}

@@ -15,6 +15,7 @@ from fastapi import Request
 from fastapi.responses import Response
 
 from percorso.ingest.identity import Identifiers
+from percorso.queries.customers import Customer
 from percorso.queries.interactions import Found
 
 _IN_PATHS = "/%:@!$&'()*+,;=~"
@@ -77,6 +78,19 @@ def interaction(
         "received_at": moment(found.received_at),
     }
     return document(found.document, identifiers, added, details=details)
+
+
+def identifiers(customer: Customer) -> list[dict[str, Any]]:
+    """The identifiers of a customer, as they stand in every answer."""
+    return [
+        {
+            "kind": identity.kind,
+            "value": identity.value,
+            "strong": identity.strong,
+            "first_seen_at": moment(identity.first_seen_at),
+        }
+        for identity in customer.identities
+    ]
 
 
 def json_response(content: Any, *, status: int = HTTPStatus.OK, headers: Mapping[str, str] | None = None) -> Response:

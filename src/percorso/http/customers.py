@@ -62,15 +62,7 @@ async def read_customer(request: Request, key: MayRead, customer: TheCustomer, u
     use.recorder.read(request, key, this.customer_id)
     content = {
         "customer_id": str(this.customer_id),
-        "identifiers": [
-            {
-                "kind": identity.kind,
-                "value": identity.value,
-                "strong": identity.strong,
-                "first_seen_at": answers.moment(identity.first_seen_at),
-            }
-            for identity in this.identities
-        ],
+        "identifiers": answers.identifiers(this),
         "first_contact_at": None if contact.first_at is None else answers.moment(contact.first_at),
         "last_contact_at": None if contact.last_at is None else answers.moment(contact.last_at),
         "interactions": {"total": contact.interactions, "by_channel": contact.by_channel},

@@ -98,6 +98,88 @@ CUSTOMER: Final[Example] = {
     "last_contact_at": "2026-11-20T09:00:00.000Z",
     "interactions": {"total": 23, "by_channel": {"email": 4, "phone": 19}},
 }
+MERGED: Final[Example] = {
+    "customers": [{"customer_id": CUSTOMER_ID, "identifiers": CUSTOMER["identifiers"]}],
+}
+_CHANGE: Final[Example] = {
+    "at": "2026-11-21T08:00:00.000Z",
+    "what": "split",
+    "state": "cut",
+    "by": "service-desk",
+    "reason": "The shop's own number, typed in for everyone.",
+    "interaction_id": None,
+    "source": None,
+}
+IDENTITY: Final[Example] = {
+    "customer_id": CUSTOMER_ID,
+    "at": None,
+    "customer_id_then": CUSTOMER_ID,
+    "identifiers": [
+        {
+            "identity_id": CUSTOMER_ID,
+            "kind": "email",
+            "value": "anna@example.com",
+            "strong": True,
+            "first_seen_at": _RECEIVED_AT,
+            "changes": [],
+        },
+    ],
+    "links": [
+        {
+            "identities": [
+                {
+                    "identity_id": "4be0643f-1d98-a73b-97cd-ca98a65347dd",
+                    "kind": "phone",
+                    "value": "+39066982",
+                    "customer_id": "4be0643f-1d98-a73b-97cd-ca98a65347dd",
+                },
+                {
+                    "identity_id": CUSTOMER_ID,
+                    "kind": "email",
+                    "value": "anna@example.com",
+                    "customer_id": CUSTOMER_ID,
+                },
+            ],
+            "state": "cut",
+            "linked_at": _RECEIVED_AT,
+            "by": None,
+            "interaction_id": INTERACTION_ID,
+            "source": "crm",
+            "changes": [_CHANGE],
+        }
+    ],
+}
+SUSPICION: Final[Example] = {
+    "suspicion_id": "019c0d44-0c11-8a55-9d02-6be2a10c7f31",
+    "why": "too_many",
+    "identities": [
+        {
+            "identity_id": "1d2c8f0a-33b4-4f6e-9a10-0b8f2a5e6c1d",
+            "kind": "crm_id",
+            "value": "C-18",
+            "strong": True,
+            "customer_id": "1d2c8f0a-33b4-4f6e-9a10-0b8f2a5e6c1d",
+        },
+        {
+            "identity_id": CUSTOMER_ID,
+            "kind": "email",
+            "value": "anna@example.com",
+            "strong": True,
+            "customer_id": CUSTOMER_ID,
+        },
+    ],
+    "detail": {"kind": "crm_id", "limit": 1, "count": 2},
+    "times": 1,
+    "first_at": _RECEIVED_AT,
+    "last_at": _RECEIVED_AT,
+    "interaction_id": INTERACTION_ID,
+    "source": "crm",
+    "decided_at": None,
+    "decided_by": None,
+    "decision": None,
+    "reason": None,
+}
+SUSPECTED: Final[Example] = {"items": [SUSPICION], "next_cursor": None}
 TOUCHPOINT: Final[Example] = {
     "slug": "support-line",
     "channel": "phone",

@@ -18,6 +18,7 @@ from percorso.http.access import MayPrivacy
 from percorso.http.documented import CustomerExport
 from percorso.http.documented import answers as documented
 from percorso.http.parameters import TheCustomer, only_known
+from percorso.http.recorder import entry
 from percorso.http.routing import DirectRoute
 from percorso.http.services import Services, Use
 from percorso.ingest import traces
@@ -25,7 +26,6 @@ from percorso.queries import customers, export, holdings
 from percorso.queries.customers import Customer
 from percorso.queries.holdings import Held
 from percorso.storage import audit
-from percorso.storage.audit import Entry
 from percorso.storage.database import ReadSession, reading, writing
 from percorso.storage.erasures import Erased
 from percorso.storage.personal import PLACES
@@ -60,9 +60,8 @@ async def export_customer(request: Request, key: MayPrivacy, customer: TheCustom
     async with reading(use.engine) as session:
         this = await customers.by_identity(session, customer)
     async with writing(use.engine) as session:
-        details = {"identities": len(this.identities)}
-        entry = Entry("exported", datetime.now(UTC), details, this.customer_id, actor=key.name, key_id=key.key_id)
-        await audit.record(session, [entry])
+        counted = {"identities": len(this.identities)}
+        await audit.record(session, [entry("exported", key, this.customer_id, counted)])
     by_line = _NDJSON in request.headers.get("accept", "")
     return _Streamed(_written(use, this, _lines if by_line else _document), _NDJSON if by_line else "application/json")
 

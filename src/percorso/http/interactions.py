@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
 from percorso import ids
-from percorso.errors import Conflict, RejectedInteraction, Unavailable
+from percorso.errors import Conflict, Erased, RejectedInteraction, Unavailable
 from percorso.http import answers, bodies
 from percorso.http.access import MayIngest, MayRead, MayWrite
 from percorso.http.documented import Interactions, Receipt, Revisions, StoredInteraction
@@ -36,6 +36,11 @@ async def store_interaction(request: Request, _: MayIngest, use: Use) -> Respons
     """Store one interaction. It is answered after the commit; to send it again, with the same `id`, is safe."""
     body = await bodies.read(request, cap=use.settings.max_batch_bytes)
     [verdict] = await use.pipeline.take([body])
+    if verdict.erased:
+        raise Erased(
+            "The interaction names someone who was erased. Nothing of it is kept, and it need not be sent again.",
+            problems=verdict.problems,
+        )
     if verdict.status == "rejected":
         raise RejectedInteraction(
             "The interaction cannot be stored as it is: see `errors`. It is kept in quarantine.",

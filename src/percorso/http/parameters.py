@@ -19,6 +19,7 @@ from percorso.details import Moment
 from percorso.errors import InvalidRequest, NotFound, Problem
 from percorso.http.services import Services, Use
 from percorso.ingest.document import distinct
+from percorso.ingest.identity import Identifiers
 from percorso.interaction import TOUCHPOINT_PATTERN, Channel, Direction, Function
 from percorso.queries import cursor
 from percorso.queries.interactions import Filters
@@ -133,6 +134,7 @@ Details = Annotated[
     Query(description="`false` leaves out `details`, `text`, `attachments`, `attributes` and `source_fields`."),
 ]
 RejectionId = Annotated[uuid.UUID, Path(description="The `rejection_id` that percorso gave.")]
+SuspicionId = Annotated[uuid.UUID, Path(description="The `suspicion_id` that percorso gave.")]
 KeyId = Annotated[uuid.UUID, Path(description="The key's id.")]
 ErasureId = Annotated[uuid.UUID, Path(description="The erasure's id.")]
 InteractionId = Annotated[uuid.UUID, Path(description="The `interaction_id` that percorso gave.")]
@@ -154,6 +156,19 @@ def narrowed(filters: Filters, given: str | None, *, list_: str) -> Filters:
     return filters if given is None else replace(filters, after=position(given, list_=list_))
 
 
+def identity(identifiers: Identifiers, named: str) -> UUID:
+    """The identity that is named by its id (every id a customer ever had is one) or as `kind:value`.
+
+    ValueError with a sentence where it is neither.
+    """
+    if _ANY_UUID.fullmatch(named):
+        return UUID(named)
+    kind, colon, value = named.partition(":")
+    if not colon:
+        raise ValueError("is neither a customer id nor `kind:value`, such as email:anna@example.com")
+    return identifiers.one(kind, value).id
+
+
 async def customer(
     customer: Annotated[
         _Name,
@@ -165,22 +180,17 @@ async def customer(
     ],
     use: Use,
 ) -> UUID:
-    """The identity that stands for the customer whom a path names: every id a customer ever had is an identity's."""
+    """The identity that stands for the customer whom a path names."""
     return identity_named(customer, use, pointer="/path/customer")
 
 
 def identity_named(customer: str, use: Services, *, pointer: str) -> UUID:
     """The identity that this customer id or `kind:value` stands for; InvalidRequest at the pointer where it is none."""
-    if _ANY_UUID.fullmatch(customer):
-        return UUID(customer)
-    kind, colon, value = customer.partition(":")
     try:
-        if colon:
-            return use.identifiers.one(kind, value).id
-        detail = "is neither a customer id nor `kind:value`, such as email:anna@example.com"
+        return identity(use.identifiers, customer)
     except ValueError as error:
-        detail = str(error)
-    raise InvalidRequest("The customer is not named as it must be.", problems=[Problem(pointer, detail)])
+        problems = [Problem(pointer, str(error))]
+    raise InvalidRequest("The customer is not named as it must be.", problems=problems)
 
 
 TheCustomer = Annotated[UUID, Depends(customer)]

@@ -9,9 +9,10 @@ import asyncio
 import contextlib
 import random
 from collections import deque
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from asyncpg.pgproto.pgproto import UUID
@@ -33,6 +34,14 @@ _AT_ONCE: Final = 2_000
 """Most in one transaction; so many are not kept waiting."""
 _MOST: Final = 20_000
 _STOP_TRIES: Final = 3
+
+
+def entry(
+    act: str, key: ApiKey, subject: UUID | None, details: Mapping[str, Any], *, reason: bytes | None = None
+) -> Entry:
+    """An act of the holder of this key, to be recorded in the transaction that does it; `reason` as its keyed hash."""
+    told = dict(details) if reason is None else {**details, "reason": reason.hex()}
+    return Entry(act, datetime.now(UTC), told, subject, actor=key.name, key_id=key.key_id)
 
 
 class Recorder:
@@ -57,9 +66,7 @@ class Recorder:
         if len(self._waiting) >= _MOST:
             raise Unavailable("Reads cannot be put down in the audit log now.", retry_after=2)
         route = f"{request.method} {request.scope['route'].path_format}"
-        self._waiting.append(
-            Entry(audit.READ, datetime.now(UTC), {"route": route}, subject, actor=key.name, key_id=key.key_id)
-        )
+        self._waiting.append(entry(audit.READ, key, subject, {"route": route}))
         self._told.set()
         if len(self._waiting) >= _AT_ONCE:
             self._pressing.set()

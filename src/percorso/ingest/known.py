@@ -1,7 +1,7 @@
 """What this process knows to be committed, so that it need not write or ask again.
 
 Everything here is only a shortcut: an entry that is missing costs a statement. What is known of identities and links
-holds for one epoch (`storage/epoch.py`), after which all of it is forgotten: an identity may have been erased, or a link
+holds for one epoch (`storage/epoch.py`), after which all of it is forgotten: an identity may have been erased, a link
 cut. It holds for one connection: behind a new one may be a standby that never heard of the last commits, or a restored
 database.
 """

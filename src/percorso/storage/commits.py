@@ -1,4 +1,8 @@
-"""The commit log: one row per transaction that stored or changed interactions, for whatever follows the changes."""
+"""The commit log: one row per transaction that stored or changed interactions, for whatever follows the changes.
+
+Also one where customers changed while no interaction did (`identity`): it names the identities that may belong to
+another customer now, and neither hours nor interactions.
+"""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -11,6 +15,7 @@ from percorso import ids
 from percorso.storage.database import WriteSession
 
 What = Literal["stored", "changed", "deleted", "identity"]
+"""What a transaction did: with interactions, or with whose they are."""
 
 HOUR_MS: Final = 3_600_000
 
@@ -25,7 +30,7 @@ async def record(
     identity_ids: Sequence[UUID],
     interaction_ids: Sequence[UUID],
 ) -> None:
-    """Name what this transaction did; the ids stand pairwise. The day's partition must exist."""
+    """Name what this transaction did; the ids stand pairwise, but for `identity`. The day's partition must exist."""
     await session.execute(
         "INSERT INTO commits (generation, xid8, at, what, hours, identity_ids, interaction_ids) "
         "VALUES ($1, pg_current_xact_id(), $2, $3, $4, $5, $6)",

@@ -29,7 +29,7 @@ class OutOfDate(asyncpg.PostgresError):
     @property
     def epoch(self) -> int:
         """The epoch there is."""
-        return int(self.detail)
+        return int(self.detail or 0)
 
 
 ENTER: Final = f"""
