@@ -21,8 +21,9 @@ _LAST_ASCII: Final = 0x7F
 _NUMBERS: Final = frozenset({"phone", "whatsapp"})
 _BETWEEN: Final = r"[ ()./-]*"
 """What may stand between the digits of a phone number."""
-_NOT_BEFORE: Final = r"(?:(?<![0-9A-Za-z_.+-])|(?<=\\[nrt]))"
-"""No part of a longer word; a line break may stand before it as JSON has it."""
+_ESCAPE: Final = r"(?<=\\[nrt])|(?<=\\[0-7]{3})"
+"""A line break as JSON has it, or a byte that is no letter as Postgres has it: neither is part of a word."""
+_NOT_BEFORE: Final = rf"(?:(?<![0-9A-Za-z_.+-])|{_ESCAPE})"
 _NOT_AFTER: Final = r"(?![0-9A-Za-z_-])"
 _NOTHING: Final = "(?!)"
 
@@ -44,7 +45,7 @@ def in_bytes(erased: Iterable[Erased]) -> str:
 def _by_itself(erased: Erased, spelt: Callable[[str], str]) -> str:
     if erased.kind in _NUMBERS:
         digits = _BETWEEN.join(re.sub("[^0-9]", "", erased.value))
-        return rf"(?<![0-9])(?:\+|00)?{_BETWEEN}{digits}(?![0-9])"
+        return rf"(?:(?<![0-9])|{_ESCAPE})(?:\+|00)?{_BETWEEN}{digits}(?![0-9])"
     return f"{_NOT_BEFORE}{spelt(erased.value)}{_NOT_AFTER}"
 
 
