@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis
 
+import told
 from percorso.app import serving
 from percorso.http.services import Services
 from percorso.ops import embedded
@@ -31,6 +32,14 @@ hypothesis.register_profile(
 )
 hypothesis.register_profile("long", parent=hypothesis.get_profile("percorso"), max_examples=2000, derandomize=False)
 hypothesis.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "percorso"))
+
+
+told.listen()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put those last that look at what all others did."""
+    items.sort(key=lambda item: item.get_closest_marker("last") is not None)
 
 
 async def _execute(url: str, *statements: str) -> None:

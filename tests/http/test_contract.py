@@ -12,12 +12,12 @@ import httpx
 import jsonschema_rs
 import pytest
 import schemathesis
-from exchanges import database_from, healthy, store
 from hypothesis import HealthCheck, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis.checks import CHECKS, load_all_checks
 from schemathesis.core.result import Ok
 
+from exchanges import database_from, healthy, store
 from percorso.app import create_app
 from support import KEY, Make, running, settings_for
 

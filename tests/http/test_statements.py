@@ -10,10 +10,10 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
-from exchanges import journey_of, store, store_all
 from fastapi import FastAPI
 from sqlalchemy import event
 
+from exchanges import journey_of, store, store_all
 from percorso.http.services import Services
 from support import Make, running
 
