@@ -18,6 +18,11 @@ NEEDED = {
     "read_interaction_revisions": "read",
     "read_journey": "read",
     "read_customer": "read",
+    "read_identity": "read",
+    "read_suspected": "read",
+    "merge_customers": "write",
+    "split_customer": "write",
+    "dismiss_suspicion": "write",
     "read_touchpoints": "read",
     "read_touchpoint": "read",
     "read_touchpoint_interactions": "read",
@@ -68,6 +73,8 @@ async def test_every_route_wants_a_valid_key_of_the_right_scope_and_else_says_no
         [receipt] = await store(client, make(touchpoint="shop"))
         await client.post("/v1/interactions", content=b"{}")
         [rejected] = await items_at(client, "/v1/rejected")
+        await store(client, make(customer={"crm_id": ["C-1", "C-2"]}))
+        [suspected] = await items_at(client, "/v1/identity/suspected")
         keys = {scope: (await new_key(client, scope))["key"] for scope in SCOPES}
         victim = (await new_key(client, "read"))["id"]
         there = {
@@ -75,6 +82,7 @@ async def test_every_route_wants_a_valid_key_of_the_right_scope_and_else_says_no
             "{customer}": "email:anna@example.com",
             "{slug}": "shop",
             "{rejection_id}": rejected["rejection_id"],
+            "{suspicion_id}": suspected["suspicion_id"],
             "{key_id}": victim,
         }
         nowhere = dict.fromkeys(there, str(uuid4())) | {"{customer}": "not a customer", "{slug}": "NOT/a/slug"}

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -157,6 +158,26 @@ async def test_real_answers_are_what_the_document_says(client: httpx.AsyncClient
     check("GET /v1/customers/{customer}", await client.get("/v1/customers/cookie_id:c"))
     check("GET /v1/customers/{customer}/journey", await client.get("/v1/customers/cookie_id:c/journey?limit=1"))
     check("GET /v1/customers/{customer}/journey", await client.get("/v1/customers/cookie_id:unknown/journey"))
+    named = "/v1/customers/cookie_id:c"
+    body = {"identifiers": ["email:a@example.com"], "reason": "r"}
+    check("POST /v1/customers/{customer}/split", await client.post(f"{named}/split", json=body))
+    check("POST /v1/customers/{customer}/split", await client.post(f"{named}/split", json=body))
+    await store(client, sent | {"id": "again"})
+    check("GET /v1/identity/suspected", suspected := await client.get("/v1/identity/suspected"))
+    path = f"/v1/identity/suspected/{suspected.json()['items'][0]['suspicion_id']}/dismiss"
+    dismissing = "POST /v1/identity/suspected/{suspicion_id}/dismiss"
+    check(dismissing, await client.post(path, json={"reason": "r"}))
+    check(dismissing, await client.post(path, json={}))
+    body = {"into": "email:a@example.com", "reason": "r"}
+    check("POST /v1/customers/{customer}/merge", await client.post(f"{named}/merge", json=body))
+    check("GET /v1/customers/{customer}/identity", await client.get(f"{named}/identity"))
+    then = datetime.now(UTC).isoformat()
+    check("GET /v1/customers/{customer}/identity", await client.get(f"{named}/identity", params={"at": then}))
+    body = {"into": "cookie_id:d", "reason": "r"}
+    await store(client, sent | {"id": "weak", "customer": {"cookie_id": "d"}})
+    check("POST /v1/customers/{customer}/merge", await client.post("/v1/customers/cookie_id:d/merge", json=body))
+    await store(client, sent | {"id": "other weak", "customer": {"cookie_id": "e"}})
+    check("POST /v1/customers/{customer}/merge", await client.post("/v1/customers/cookie_id:e/merge", json=body))
     check("GET /v1/touchpoints", await client.get("/v1/touchpoints"))
     check("GET /v1/touchpoints/{slug}", await client.get("/v1/touchpoints/phone"))
     check("GET /v1/touchpoints/{slug}/interactions", await client.get("/v1/touchpoints/phone/interactions"))

@@ -219,7 +219,7 @@ async def test_what_cannot_be_merged_is_told_why(client: httpx.AsyncClient, make
 
 async def test_bodies_that_say_nothing_sensible_are_pointed_at(client: httpx.AsyncClient, make: Make) -> None:
     await store(client, make(customer=BOTH), make(customer={"email": "berta@example.com"}))
-    for what, body, wrong in (
+    cases: list[tuple[str, Item, list[str]]] = [
         ("merge", {}, ["/into", "/reason"]),
         ("merge", {"into": "anna", "reason": "x"}, ["/into"]),
         ("merge", {"into": "email:nobody@example.com", "reason": "x"}, ["/into"]),
@@ -229,13 +229,14 @@ async def test_bodies_that_say_nothing_sensible_are_pointed_at(client: httpx.Asy
         ("split", {"identifiers": [PHONE, BERTA], "reason": "x"}, ["/identifiers/1"]),
         ("split", {"identifiers": [PHONE, ANNA], "reason": "x"}, ["/identifiers"]),
         ("split", {"identifiers": [PHONE], "reason": 1}, ["/reason"]),
-    ):
+    ]
+    for what, body, wrong in cases:
         answer = await client.post(at(ANNA, f"/{what}"), json=body)
         document = check_problem(answer, 422, "invalid_request")
         assert sorted(pointers(document)) == wrong
         assert "berta" not in str(document)
-    for body in (b"{", b'{"reason": "\\u0000", "into": "email:berta@example.com"}'):
-        check_problem(await client.post(at(ANNA, "/merge"), content=body), 422, "malformed_body")
+    for raw in (b"{", b'{"reason": "\\u0000", "into": "email:berta@example.com"}'):
+        check_problem(await client.post(at(ANNA, "/merge"), content=raw), 422, "malformed_body")
     for what, body in (("merge", {"into": ANNA, "reason": "x"}), ("split", {"identifiers": [ANNA], "reason": "x"})):
         answer = await client.post(at("email:nobody@example.com", f"/{what}"), json=body)
         check_problem(answer, 404, "unknown_customer")

@@ -132,11 +132,67 @@ async def test_to_store_sends_a_handful_of_statements_however_many_there_are(
     assert len(written) == 1, written
     with statements_written(app) as written:
         await store_all(client, [make() for _ in range(400)])
-    # BEGIN, the row of the commit log, COMMIT; and two COPY.
-    assert len(written) <= 3, written
+    # BEGIN, the epoch, the row of the commit log, COMMIT; and two COPY.
+    assert len(written) <= 4, written
     with statements_written(app) as written:
         await store_all(client, [make(customer={"email": f"c{n}@example.com", "crm_id": f"C-{n}"}) for n in range(400)])
-    assert len(written) <= 4, written
+    assert len(written) <= 5, written
+
+
+async def test_to_merge_and_split_reads_no_interaction_and_sends_as_many_statements_whatever_the_history(
+    service: tuple[FastAPI, httpx.AsyncClient], make: Make, database: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    app, client = service
+    both = {"email": "anna@example.com", "phone": "+39066982"}
+    acts = {
+        "split": {"identifiers": ["phone:+39066982"], "reason": "x"},
+        "merge": {"into": "phone:+39066982", "reason": "x"},
+    }
+    sent: dict[str, list[str]] = {}
+    for history in (1, 300):
+        await store_all(client, [make(customer=both) for _ in range(history)])
+        for what, body in acts.items():
+            # Once before, so that the connections have what they need.
+            for _ in range(2):
+                async with statements_read(app) as seen:
+                    answer = await client.post(f"/v1/customers/email:anna@example.com/{what}", json=body)
+                    assert answer.status_code == 200, answer.text
+                undone = {"split": "merge", "merge": "split"}[what]
+                await client.post(f"/v1/customers/email:anna@example.com/{undone}", json=acts[undone])
+            statements = [statement for statement, _ in seen]
+            assert not any("interactions" in re.sub("interaction_ids", "", each) for each in statements), statements
+            assert sent.setdefault(what, statements) == statements
+    # Nor does what the functions do in the database read any.
+    functions = await database.fetch("SELECT prosrc FROM pg_proc WHERE proname = 'percorso_rebuild'")
+    assert functions
+    assert not any("interactions" in function["prosrc"] for function in functions)
+
+
+async def test_the_identity_of_a_customer_reads_by_its_indexes(
+    service: tuple[FastAPI, httpx.AsyncClient], make: Make, database: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    app, client = service
+    await store_all(
+        client,
+        [
+            make(customer={"email": f"c{n}@example.com", "phone": f"+3906{n:07}", "cookie_id": f"{n}"})
+            for n in range(1500)
+        ],
+    )
+    await database.execute(
+        "INSERT INTO identity_changes (change_id, at, what, identity_a, identity_b, state) "
+        "SELECT gen_random_uuid(), now() - interval '1 day', 'merged', identity_a, identity_b, 'active' "
+        "FROM identity_links"
+    )
+    await database.execute("ANALYZE")
+    for query in ("", "?at=2126-01-01T00:00:00Z"):
+        async with statements_read(app) as seen:
+            answer = await client.get(f"/v1/customers/email:c7@example.com/identity{query}")
+            assert len(answer.json()["links"]) == 2
+        for statement in seen:
+            if "FROM identit" in statement[0]:
+                plan = await plan_of(database, statement, generic=True)
+                assert "Seq Scan" not in plan, plan
 
 
 async def test_hot_reads_use_their_indexes_on_many_partitions(

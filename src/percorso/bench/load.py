@@ -28,6 +28,7 @@ PATIENCE_SECONDS: Final = 30
 
 Result = TypeVar("Result")
 
+_EVENTS: Final = "/v1/interactions"
 _PIECE: Final = 100
 _COUNTS: Final = re.compile(rb'"(received|stored|duplicate)": ?(\d+)')
 
@@ -37,10 +38,11 @@ class Load:
     """What to send. It ends after `seconds`, or once `count` events (or requests, for `get`) are sent.
 
     `kind`: one event a request (`single`), a JSON array of `batch` events (`batch`), all `count` events in one request
-    (`ndjson`), or the `paths` in turn (`get`). Events are those of `source` as of `now`, from number `first`.
+    (`ndjson`); or the `paths` in turn, read (`get`) or posted to with the `bodies` (`post`). Events are those of
+    `source` as of `now`, from number `first`.
     """
 
-    kind: Literal["single", "batch", "ndjson", "get"]
+    kind: Literal["single", "batch", "ndjson", "get", "post"]
     port: int
     key: str
     connections: int
@@ -51,13 +53,14 @@ class Load:
     count: int | None = None
     seconds: float | None = None
     paths: list[str] = field(default_factory=list)
+    bodies: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """What came of a load: events `first` up to `following` were sent, all acknowledged but for the ranges `missing`.
 
-    `acknowledged` counts events, or requests answered with 2xx, for `get`.
+    `acknowledged` counts events, or requests answered with 2xx, for `get` and `post`.
     """
 
     seconds: float
@@ -95,7 +98,10 @@ class _Work:
         self._head = (
             "Host: 127.0.0.1\r\nAuthorization: Bearer " + load.key + "\r\nAccept: application/json\r\n"
         ).encode()
-        self._gets = [f"GET {path} HTTP/1.1\r\n".encode() + self._head + b"\r\n" for path in load.paths]
+        self._given = [f"GET {path} HTTP/1.1\r\n".encode() + self._head + b"\r\n" for path in load.paths]
+        if load.kind == "post":
+            pairs = zip(load.paths, load.bodies, strict=True)
+            self._given = [self._post(path, "json", body.encode()) for path, body in pairs]
         self._until = float("inf")
 
     def begin(self) -> None:
@@ -114,28 +120,28 @@ class _Work:
         if self.over or (end is not None and self.following >= end):
             return None
         first = self.following
-        if self.load.kind == "get":
+        if self._given:
             self.following += 1
-            return _Request(self._gets[first % len(self._gets)])
-        assert self._events is not None  # noqa: S101 - only `get` goes without
+            return _Request(self._given[first % len(self._given)])
+        assert self._events is not None  # noqa: S101 - only what is given goes without
         if self.load.kind == "single":
             self.following += 1
-            return _Request(self._post("", "json", self._events.one(first)), first)
+            return _Request(self._post(_EVENTS, "json", self._events.one(first)), first)
         if self.load.kind == "batch":
             count = self.load.batch if end is None else min(self.load.batch, end - first)
             self.following += count
-            return _Request(self._post("/batch", "json", self._events.array(first, count)), first, count)
+            return _Request(self._post(f"{_EVENTS}/batch", "json", self._events.array(first, count)), first, count)
         assert end is not None  # noqa: S101 - a stream is given its length
         self.following = end
-        return _Request(self._post("/batch", "x-ndjson", None), first, end - first, self._pieces(first, end))
+        return _Request(self._post(f"{_EVENTS}/batch", "x-ndjson", None), first, end - first, self._pieces(first, end))
 
     def _post(self, path: str, type_: str, body: bytes | None) -> bytes:
         size = "Transfer-Encoding: chunked" if body is None else f"Content-Length: {len(body)}"
-        head = f"POST /v1/interactions{path} HTTP/1.1\r\nContent-Type: application/{type_}\r\n{size}\r\n".encode()
+        head = f"POST {path} HTTP/1.1\r\nContent-Type: application/{type_}\r\n{size}\r\n".encode()
         return head + self._head + b"\r\n" + (body or b"")
 
     def _pieces(self, first: int, end: int) -> Iterator[bytes]:
-        assert self._events is not None  # noqa: S101 - only `get` goes without
+        assert self._events is not None  # noqa: S101 - only what is given goes without
         for at in range(first, end, _PIECE):
             lines = self._events.lines(at, min(_PIECE, end - at))
             yield b"%x\r\n%b\r\n" % (len(lines), lines)

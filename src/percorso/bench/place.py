@@ -1,12 +1,14 @@
 """Where a bench takes place: a database of its own, beside the configured one, gone afterwards."""
 
 import asyncio
+import json
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
 
 import asyncpg
 from pydantic import SecretStr
@@ -16,6 +18,9 @@ from percorso.errors import StartupError
 from percorso.settings import Settings
 from percorso.storage import schema
 from percorso.storage.database import connect, create_engine, parse_url, url_of
+
+_MOST: Final = Settings.model_fields["max_identifiers"].default | {"email": 10}
+"""The usual limits, but for customers of ten addresses, whose journeys and merges are measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +50,18 @@ def made(settings: Settings) -> Iterator[Place]:
     try:
         own = parse_url(url).set(drivername="postgresql", database=name).render_as_string(hide_password=False)
         key = secrets.token_urlsafe(32)
-        inside = settings.model_copy(update={"database_url": SecretStr(own), "bootstrap_key": SecretStr(key)})
+        inside = settings.model_copy(
+            update={"database_url": SecretStr(own), "bootstrap_key": SecretStr(key), "max_identifiers": _MOST}
+        )
         asyncio.run(_migrate(own, inside))
         yield Place(
             settings=inside,
-            environment=os.environ | {"PERCORSO_DATABASE_URL": own, "PERCORSO_BOOTSTRAP_KEY": key},
+            environment=os.environ
+            | {
+                "PERCORSO_DATABASE_URL": own,
+                "PERCORSO_BOOTSTRAP_KEY": key,
+                "PERCORSO_MAX_IDENTIFIERS": json.dumps(_MOST),
+            },
             key=key,
             now=datetime.now(UTC).isoformat(),
             server_version=version,

@@ -23,6 +23,9 @@ YEARS: Final = 10
 LENGTH: Final = 60
 """Interactions in each of those journeys: more than a page."""
 
+LONG: Final = 10_000
+"""Interactions of the one customer who has so many, over as many years, under as many addresses."""
+
 _CHUNK: Final = 1000
 _IN_FLIGHT: Final = 4
 
@@ -37,6 +40,11 @@ def one_identity(customer: int) -> str:
 def ten_identities(customer: int, number: int) -> str:
     """One of the ten addresses of a customer whose interactions are spread over ten years."""
     return f"dieci.{customer}.{number}@example.com"
+
+
+def long_history(number: int) -> str:
+    """One of the ten addresses of the customer with ten thousand interactions over ten years."""
+    return f"lunga.storia.{number}@example.com"
 
 
 async def store(place: Place, rows: int, *, journeys: bool, progress: Progress) -> None:
@@ -80,7 +88,7 @@ async def _chunk(pipeline: Pipeline, chunk: list[bytes]) -> int:
 
 
 def _journeys(now: datetime) -> Iterator[bytes]:
-    """The journeys of the two kinds of customers."""
+    """The journeys of the two kinds of customers, and of the one with a long history."""
     month = (now.replace(day=1) - timedelta(days=1)).replace(day=1, hour=0)
     years = timedelta(days=365 * YEARS)
     number = 0
@@ -93,3 +101,7 @@ def _journeys(now: datetime) -> Iterator[bytes]:
             ten = emails([all_ten[step % IDENTITIES]] if step else all_ten)
             yield dated(JOURNEYS, number + 1, now - years * (step + 1) / LENGTH, ten)
             number += 2
+    all_ten = [long_history(which) for which in range(IDENTITIES)]
+    for step in range(LONG):
+        ten = emails([all_ten[step % IDENTITIES]] if step else all_ten)
+        yield dated(JOURNEYS, number + step, now - years * (step + 1) / LONG, ten)

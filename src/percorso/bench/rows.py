@@ -12,7 +12,22 @@ from percorso.bench import preload
 from percorso.bench.place import Place
 from percorso.bench.processes import Server
 from percorso.bench.server import TWO_WORKERS
-from percorso.bench.sides import Figure, Options, Pair, Run, copy, get, journey_paths, pair, post, read, rounds, servers
+from percorso.bench.sides import (
+    Figure,
+    Options,
+    Pair,
+    Run,
+    act,
+    copy,
+    get,
+    journey_paths,
+    pair,
+    post,
+    read,
+    rounds,
+    servers,
+    split_and_merge,
+)
 
 _BATCH_CONNECTIONS: Final = 4
 
@@ -159,6 +174,20 @@ def journey_many(place: Place, options: Options) -> Iterator[Pair]:
                 yield pair(ours, held.figure, held)
 
 
+def merge(place: Place, options: Options) -> Iterator[Pair]:
+    """Split and merge a customer of ten identities and ten thousand interactions, against one of sixty."""
+    long, short = (
+        [name(number) for number in range(preload.IDENTITIES)]
+        for name in (preload.long_history, partial(preload.ten_identities, 0))
+    )
+    with servers(place, "percorso") as (server,):
+        for seconds, counts in rounds(options):
+            ours = act(place, server, split_and_merge(long), seconds)
+            held = act(place, server, split_and_merge(short), seconds)
+            if counts:
+                yield pair(ours, held.figure, held)
+
+
 def journey_grown(place: Place, options: Options) -> Iterator[Pair | None]:
     """A page of a journey when all is stored, against when a twentieth was."""
     paths = journey_paths([preload.one_identity(number) for number in range(preload.CUSTOMERS)])
@@ -210,6 +239,15 @@ _ALL: Final = (
         "one identity, one month",
         2,
         journey_many,
+        of="p50",
+        reads_journeys=True,
+    ),
+    Row(
+        "merge",
+        "split and merge, 10,000 interactions, p50",
+        "with 60 interactions",
+        1.5,
+        merge,
         of="p50",
         reads_journeys=True,
     ),

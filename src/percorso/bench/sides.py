@@ -1,9 +1,10 @@
 """The two sides of a comparison: how each is run, and the figures that come of it."""
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Any, Final, Literal
 from urllib.parse import quote
 
 from percorso.bench import limits, processes
@@ -126,6 +127,16 @@ def get(place: Place, server: Server, paths: Sequence[str], seconds: float) -> R
     return _run(place, server, Load("get", server.port, place.key, connections=1, paths=list(paths), seconds=seconds))
 
 
+def act(place: Place, server: Server, acts: Mapping[str, Any], seconds: float) -> Run:
+    """Post to these paths, one after the other, what stands beside each."""
+    bodies = [json.dumps(body) for body in acts.values()]
+    return _run(
+        place,
+        server,
+        Load("post", server.port, place.key, connections=1, paths=list(acts), bodies=bodies, seconds=seconds),
+    )
+
+
 def _run(place: Place, server: Server, load: Load) -> Run:
     before = server.cpu_seconds()
     loaded = processes.send(load, place.environment)
@@ -173,3 +184,12 @@ def pair(ours: Run, limit: Figure, *others: Run, peak_mib: float | None = None) 
 def journey_paths(customers: Sequence[str]) -> list[str]:
     """The paths of the first page of the journeys of these addresses."""
     return [f"/v1/customers/email:{quote(customer)}/journey?limit=50" for customer in customers]
+
+
+def split_and_merge(customer: Sequence[str]) -> dict[str, Any]:
+    """What parts the last of a customer's addresses from it, and makes it one again."""
+    first, *_, last = (f"email:{address}" for address in customer)
+    return {
+        f"/v1/customers/{quote(last)}/split": {"identifiers": [last], "reason": "bench"},
+        f"/v1/customers/{quote(last)}/merge": {"into": first, "reason": "bench"},
+    }

@@ -119,7 +119,8 @@ async def view(session: ReadSession, identity_id: UUID, at: datetime | None) -> 
         members = [*part, *weak]
         changes = await _changes(session, members, at)
         identifiers = [
-            Identifier(*row, changes[row["identity_id"], None]) for row in await _identifiers(session, members, at)
+            Identifier(**row, changes=changes[row["identity_id"], None])
+            for row in await _identifiers(session, members, at)
         ]
         links = [_link(row, changes) for row in await _links(session, members, at)]
     return View(start["customer_id"], identifiers[0].identity_id, identifiers, links)
