@@ -35,7 +35,7 @@ OTHERS = """
 
 @pytest.fixture
 async def service(database_url: str) -> AsyncIterator[tuple[FastAPI, httpx.AsyncClient]]:
-    async with running(database_url) as (app, client):
+    async with running(database_url, audit_reads=0) as (app, client):
         yield app, client
 
 

@@ -131,6 +131,11 @@ async def test_interactions_may_be_left_as_counts_of_nobodys(database_url: str, 
         rows = await database.fetch("SELECT * FROM interactions WHERE document->>'source' = 'erased'")
         assert len({row["identity_id"] for row in rows}) == len(rows) == 6
         assert {row["received_at"].minute for row in rows} == {0}
+        told = await database.fetch(
+            "SELECT * FROM commits WHERE what = 'stored' AND identity_ids[1] = ANY($1)",
+            [row["identity_id"] for row in rows],
+        )
+        assert {each for row in told for each in row["interaction_ids"]} == {row["id"] for row in rows}
         listed = await items_at(client, "/v1/touchpoints/web/interactions")
         assert [item["occurred_at"] for item in listed] == ["2021-07-01T10:00:00Z"]
         assert listed[0].keys() == {

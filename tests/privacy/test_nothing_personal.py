@@ -47,7 +47,7 @@ async def test_whatever_goes_wrong_no_one_is_named(database_url: str, database: 
             {"channel": "anna@example.com"},
             {"occurred_at": "rossi"},
             {"sentiment": {"label": "rossi"}},
-            {"language": "rossi"},
+            {"language": "anna rossi"},
         ):
             assert (await client.post("/v1/interactions", json=make(**wrong))).status_code == 422
         assert (await client.post("/v1/interactions/batch", content=b"anna@example.com")).status_code == 422

@@ -33,7 +33,8 @@ _WITHIN_SECONDS: Final = 0.5
 _AT_ONCE: Final = 2_000
 """Most in one transaction; so many are not kept waiting."""
 _MOST: Final = 20_000
-_STOP_TRIES: Final = 3
+_LONGEST_SECONDS: Final = 3.0
+"""A write that takes longer is cut, and tried again; a stop tries once more."""
 
 
 def entry(
@@ -84,14 +85,14 @@ class Recorder:
             await self._task
 
     async def _run(self) -> None:
-        tries = 0
-        while not (self._closing and (not self._waiting or tries >= _STOP_TRIES)):
+        failed = False
+        while not (self._closing and (failed or not self._waiting)):
             await self._told.wait()
             if not self._closing:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_WITHIN_SECONDS):
                         await self._pressing.wait()
-            tries = 0 if await self._write() else tries + 1
+            failed = not await self._write()
         if self._waiting:
             _log.error("reads could not be put down in the audit log", lost=len(self._waiting))
 
@@ -100,7 +101,7 @@ class Recorder:
         entries = list(islice(self._waiting, _AT_ONCE))
         try:
             if entries:
-                async with writing(self._engine) as session:
+                async with writing(self._engine, seconds=_LONGEST_SECONDS) as session:
                     await audit.record(session, entries)
         except Exception as error:  # noqa: BLE001 - it may pass, and until then reading is refused once too many wait
             told = {"error": type(error).__name__} if is_away(error) else logs.described(error)

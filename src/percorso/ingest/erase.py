@@ -12,7 +12,7 @@ import json
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import msgspec
@@ -34,6 +34,8 @@ from percorso.storage.rejected import new_id
 _ANONYMOUS: Final = "erased"
 """The source of what is left of an erased interaction."""
 _HOUR_MS: Final = 3_600_000
+_LATER: Final = timedelta(microseconds=1)
+"""A transaction has one row of the commit log for each moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ class Eraser:
         """Do one transaction's part; False where nothing is left to do."""
         now = datetime.now(UTC)
         async with writing(self.engine) as session:
-            await partitions.ensure_days(session, (now,))
+            await partitions.ensure_days(session, (now, now + _LATER))
         async with writing(self.engine) as session:
             erasure = await erasures.hold(session, erasure_id)
             if erasure is None:
@@ -173,11 +175,14 @@ async def _interactions(eraser: Eraser, session: WriteSession, erasure: Erasure,
     keys = [UUID(ids.dedup_key(eraser.deployment.salt, each.source, each.id)) for each in sent]
     found = {"interactions": len(gone), "interaction_keys": await erasing.delete_keys(session, keys)}
     kept = {}
-    if erasure.mode == "anonymise":
-        await erasing.insert_anonymous(session, [_anonymous(eraser.deployment.salt, each) for each in gone])
-        kept = {"anonymous_interactions": len(gone)}
     interaction_ids = [each.interaction_id for each in gone]
     await _log(eraser, session, "deleted", now, interaction_ids, [identity_id] * len(gone))
+    if erasure.mode == "anonymise":
+        left = [_anonymous(eraser.deployment.salt, each) for each in gone]
+        await erasing.insert_anonymous(session, left)
+        anonymous = [each.interaction_id for each in left]
+        await _log(eraser, session, "stored", now + _LATER, anonymous, [each.identity_id for each in left])
+        kept = {"anonymous_interactions": len(gone)}
     return _Part("interactions", number, found, kept)
 
 

@@ -14,12 +14,15 @@ from typing import Any, Final, Literal, NamedTuple
 
 from asyncpg.pgproto.pgproto import UUID
 
+from percorso.interaction import IDENTIFIER_KINDS_STRONG, IDENTIFIER_KINDS_WEAK
 from percorso.storage import audit, commits, epoch, linking
 from percorso.storage.audit import Entry
 from percorso.storage.database import WriteSession
 
 Mode = Literal["delete", "anonymise"]
 Step = Literal["documents", "quarantine", "interactions", "rows", "done"]
+
+_RANK: Final = {kind: rank for rank, kind in enumerate((*IDENTIFIER_KINDS_STRONG, *IDENTIFIER_KINDS_WEAK))}
 
 FIRST: Final[Step] = "documents"
 
@@ -47,7 +50,8 @@ class Asked:
 class Erasure:
     """An erasure in progress, locked by this transaction.
 
-    `neighbours` are identities of others that were once seen with one of these; `after` is where its step has come to.
+    `neighbours` are identities of others under which something may be stored that names one of these; `after` is where
+    its step has come to.
     """
 
     erasure_id: UUID
@@ -88,6 +92,8 @@ async def begin(
     strong = {member["identity_id"] for member in members if member["strong"]}
     if not strong and len({link["customer_id"] for link in links if link["strong"] and link["active"]}) > 1:
         return "shared"
+    kinds = {member["identity_id"]: member["kind"] for member in members}
+    neighbours = {link["other"] for link in links if _rank(link["kind"]) <= _rank(kinds[link["member"]])}
     shared = {link["other"] for link in links if link["active"] and not link["strong"] and link["member"] in strong}
     customer_id: UUID = members[0]["customer_id"]
     identifiers = Counter(member["kind"] for member in members)
@@ -111,7 +117,7 @@ async def begin(
         json.dumps(
             {
                 "identities": [[str(member["identity_id"]), member["kind"], member["value"]] for member in members],
-                "neighbours": sorted({str(link["other"]) for link in links}),
+                "neighbours": sorted(map(str, neighbours)),
                 "after": None,
             }
         ),
@@ -131,12 +137,17 @@ async def begin(
 
 
 _LINKS: Final = """
-    SELECT l.member, l.other, l.state = 'active' AS active, n.strong, n.customer_id FROM (
+    SELECT l.member, l.other, l.state = 'active' AS active, n.kind, n.strong, n.customer_id FROM (
         SELECT identity_a AS member, identity_b AS other, state FROM identity_links WHERE identity_a = ANY($1)
         UNION ALL SELECT identity_b, identity_a, state FROM identity_links WHERE identity_b = ANY($1)
     ) AS l JOIN identities n ON n.identity_id = l.other
 """
 """The links from these identities, in whatever state, to those of others."""
+
+
+def _rank(kind: str) -> int:
+    """How strong identifiers of this kind are: what names several is stored under the one of lowest rank."""
+    return _RANK.get(kind, len(_RANK))
 
 
 async def hold(session: WriteSession, erasure_id: UUID) -> Erasure | None:

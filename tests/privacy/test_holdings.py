@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from collections.abc import MutableMapping
 from typing import Any
 
 import httpx
@@ -143,7 +144,7 @@ async def test_a_long_export_comes_in_pieces_and_others_are_refused_while_two_ar
             async def receive() -> dict[str, Any]:
                 return {"type": "http.request", "body": b"", "more_body": False}
 
-            async def send(message: dict[str, Any]) -> None:
+            async def send(message: MutableMapping[str, Any]) -> None:
                 sent[number].append(message.get("body", b""))
                 if len(sent[number]) > 5:
                     await gate.wait()
