@@ -56,7 +56,7 @@ def run(curl: list[str]) -> httpx.Response:
     header, url, body = curl[curl.index("-H") + 1], curl[3], curl[curl.index("-d") + 1]
     name, _, value = header.partition(": ")
     form = {"Content-Type": "application/x-www-form-urlencoded"}
-    with httpx.Client(transport=httpx.HTTPTransport(retries=8)) as client:
+    with httpx.Client(transport=httpx.HTTPTransport(retries=8), timeout=30) as client:
         return client.post(url, content=body, headers={name: value} | form)
 
 

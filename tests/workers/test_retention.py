@@ -23,7 +23,7 @@ from percorso.workers import retention
 from percorso.workers.retention import SERVER, Outcome
 from retaining import NOW, deletions, partitions_of, policy, retain
 from support import Make, settings_for
-from writing import Database, count, sender_ids, statuses, take, until
+from writing import Database, count, sender_ids, statuses, stopped, take, until
 
 Item = dict[str, Any]
 
@@ -286,9 +286,7 @@ async def test_the_commit_log_goes_day_by_day_but_never_beyond_what_its_follower
 
 async def test_two_runs_do_not_meet(services: Services, database_url: str, database: Database, make: Make) -> None:
     await statuses(services, *[make(occurred_at=days_ago(40)) for _ in range(3)])
-    async with database.transaction():
-        await database.execute("SELECT FROM interactions")
-        await database.execute("LOCK TABLE commits IN ACCESS EXCLUSIVE MODE")
+    async with stopped(database_url, "commits"):
         first = asyncio.create_task(retain(database_url, retention_channel_days={"phone": 20}))
         waits = (
             "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'percorso-retention' "
@@ -332,11 +330,13 @@ async def test_a_run_that_is_ended_anywhere_is_finished_by_the_next(
 async def test_what_goes_is_found_by_indexes_however_much_stays(
     services: Services, database_url: str, database: Database, make: Make
 ) -> None:
-    items = some(make, 6, days=10)
+    items = some(make, 6, 1000, days=10)
     await statuses(services, *items)
     await database.execute(OTHERS, ids.first_id_at(NOW - timedelta(days=10)), 20_000)
     await database.execute("ANALYZE")
-    pairs = await database.fetch("SELECT identity_id, id FROM interactions WHERE document->>'id' IS NOT NULL LIMIT 100")
+    pairs = await database.fetch(
+        "SELECT identity_id, id FROM interactions WHERE document->>'id' IS NOT NULL LIMIT 1000"
+    )
     month = Leaving("interactions", "interactions_2026_06", NOW, NOW)
     session = WriteSession(await asyncpg.connect(database_url, server_settings=SERVER))
     seen: list[Any] = []

@@ -69,13 +69,13 @@ async def take_out(session: WriteSession, leaving: Leaving) -> bool:
     for _ in range(_TRIES):
         if await _exists(session, leaving.remains) or not await _exists(session, leaving.partition):
             return True
-        # Before it waits for locks, since from then on nothing can be stored in its range.
         pending = await session.fetchval(
             "SELECT inhdetachpending FROM pg_inherits WHERE inhrelid = to_regclass($1)", leaving.partition
         )
         if pending is None:
             await session.execute(f'ALTER TABLE "{leaving.partition}" RENAME TO "{leaving.remains}"')
             return True
+        # Once it has begun, nothing can be stored in its range until it is done.
         if not pending and await _is_held(session, leaving.parent):
             return False
         how = "FINALIZE" if pending else "CONCURRENTLY"

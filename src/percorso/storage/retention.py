@@ -113,15 +113,18 @@ async def drop(session: WriteSession, generation: int, leaving: Leaving) -> None
         await dropping.drop(session, leaving)
 
 
-async def delete_rejected(session: WriteSession, before: datetime) -> int:
-    """Delete some of what was refused before this moment; how many. Relies on the primary key."""
-    status = await session.execute(
-        "DELETE FROM rejected_interactions WHERE rejection_id IN (SELECT rejection_id FROM rejected_interactions "
-        "WHERE rejection_id < $1 ORDER BY rejection_id LIMIT $2 FOR UPDATE SKIP LOCKED)",
-        ids.first_id_at(before),
-        _REJECTED_AT_ONCE,
-    )
-    return int(status.rpartition(" ")[2])
+async def delete_rejected(session: WriteSession, before: datetime) -> AsyncGenerator[int]:
+    """Delete what was refused before this moment, some at a time; how many, after each. Relies on the primary key."""
+    while True:
+        status = await session.execute(
+            "DELETE FROM rejected_interactions WHERE rejection_id IN (SELECT rejection_id FROM rejected_interactions "
+            "WHERE rejection_id < $1 ORDER BY rejection_id LIMIT $2 FOR UPDATE SKIP LOCKED)",
+            ids.first_id_at(before),
+            _REJECTED_AT_ONCE,
+        )
+        if not (deleted := int(status.rpartition(" ")[2])):
+            return
+        yield deleted
 
 
 async def save(

@@ -117,8 +117,9 @@ class _Run:
         for span in await self._spans(cutoffs) if cutoffs else ():
             await self._sweep(span)
         if (before := self.policy.quarantine_before(self.now)) is not None:
-            while deleted := await retention.delete_rejected(self.writer, before):
-                self._count("rejected", deleted)
+            async with aclosing(retention.delete_rejected(self.writer, before)) as deleted:
+                async for number in _rested(deleted):
+                    self._count("rejected", number)
         for day in await queries.commit_days(self.reader, self.policy, self.now):
             await self._drop("commits", day)
         done = self.outcome
@@ -165,8 +166,9 @@ class _Run:
         swept = await queries.swept(self.reader)
         last = await queries.state(self.reader)
         late = [] if last is None else await queries.late(self.reader, last.read, self.readable, max(cutoffs.values()))
-        whole = await queries.whole_months(self.reader, self.policy, self.now)
-        months = [month for month in await queries.months(self.reader) if month not in whole]
+        # Months that are to go as a whole and could not, being in use, wait for the next run.
+        before = self.policy.months_before(self.now)
+        months = [month for month in await queries.months(self.reader) if before is None or month.following > before]
         return queries.spans(cutoffs, swept, late, months)
 
     async def _sweep(self, span: Span) -> None:
