@@ -19,7 +19,10 @@ async def parted(client: httpx.AsyncClient, make: Make) -> list[dict[str, Any]]:
     items = [
         make(customer=both, text="+39 06-6982 1234 called", details={"from_number": PHONE, "duration_seconds": 3}),
         make(customer={"email": "beppe@example.com"}, text=f"asked for {PHONE}, not for {PHONE}5"),
-        make(customer={"email": "beppe@example.com"}, attributes={PHONE: {"deep": [f"tel:{PHONE}", 390669821234]}}),
+        make(
+            customer={"email": "beppe@example.com"},
+            attributes={PHONE: {"deep": [f"tel:{PHONE}", 390669821234, 3906698]}},
+        ),
         make(customer={"email": "beppe@example.com"}, text="nothing of the other"),
         make(customer={"phone": PHONE}),
     ]
@@ -43,7 +46,7 @@ async def test_an_erased_identifier_is_taken_out_of_what_is_held_of_others(
     assert found[0]["customer"] == {"email": "beppe@example.com", "phone": ["+390669820000"]}
     assert found[0]["details"] == {"from_number": "[erased]", "duration_seconds": 3}
     assert found[1]["text"] == f"asked for [erased], not for {PHONE}5"
-    assert found[2]["attributes"] == {"[erased]": {"deep": ["tel:[erased]", 390669821234]}}
+    assert found[2]["attributes"] == {"[erased]": {"deep": ["tel:[erased]", "[erased]", 3906698]}}
     assert found[3]["text"] == items[3]["text"]
     before = await items_at(client, f"/v1/interactions/{found[0]['interaction_id']}/revisions")
     assert before[0]["interaction"]["text"] == "[erased] called"

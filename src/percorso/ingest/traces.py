@@ -93,6 +93,8 @@ def without(
 def _cleaned(value: Any, pattern: "re.Pattern[str]") -> Any:
     if isinstance(value, str):
         return pattern.sub(GONE, value)
+    if isinstance(value, int) and pattern.search(str(value)):
+        return GONE
     if isinstance(value, list):
         return [_cleaned(member, pattern) for member in value]
     if isinstance(value, dict):
