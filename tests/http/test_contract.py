@@ -160,6 +160,23 @@ async def test_real_answers_are_what_the_document_says(client: httpx.AsyncClient
     check("GET /v1/customers/{customer}", await client.get("/v1/customers/cookie_id:c"))
     check("GET /v1/customers/{customer}/journey", await client.get("/v1/customers/cookie_id:c/journey?limit=1"))
     check("GET /v1/customers/{customer}/journey", await client.get("/v1/customers/cookie_id:unknown/journey"))
+    check("GET /v1/touchpoints", await client.get("/v1/touchpoints"))
+    check("GET /v1/touchpoints/{slug}", await client.get("/v1/touchpoints/phone"))
+    check("GET /v1/touchpoints/{slug}/interactions", await client.get("/v1/touchpoints/phone/interactions"))
+    check("PUT /v1/touchpoints/{slug}", await client.put("/v1/touchpoints/phone", json={"name": "Phone"}))
+    check("GET /v1/rejected", rejected := await client.get("/v1/rejected"))
+    item = rejected.json()["items"][0]["rejection_id"]
+    check("GET /v1/rejected/{rejection_id}", await client.get(f"/v1/rejected/{item}"))
+    check("POST /v1/keys", await client.post("/v1/keys", json={"name": "n", "scopes": ["read"]}))
+    check("GET /v1/keys", await client.get("/v1/keys"))
+    check("GET /v1/retention", await client.get("/v1/retention"))
+    check("GET /health/ready", await client.get("/health/ready"))
+    check("GET /health/live", await client.get("/health/live"))
+
+
+async def test_real_answers_about_identity_are_what_the_document_says(client: httpx.AsyncClient, make: Make) -> None:
+    sent = make(customer={"email": ["anna@example.com", "a@example.com"], "cookie_id": "c"})
+    await store(client, sent)
     named = "/v1/customers/cookie_id:c"
     body = {"identifiers": ["email:a@example.com"], "reason": "r"}
     check("POST /v1/customers/{customer}/split", await client.post(f"{named}/split", json=body))
@@ -180,18 +197,6 @@ async def test_real_answers_are_what_the_document_says(client: httpx.AsyncClient
     check("POST /v1/customers/{customer}/merge", await client.post("/v1/customers/cookie_id:d/merge", json=body))
     await store(client, sent | {"id": "other weak", "customer": {"cookie_id": "e"}})
     check("POST /v1/customers/{customer}/merge", await client.post("/v1/customers/cookie_id:e/merge", json=body))
-    check("GET /v1/touchpoints", await client.get("/v1/touchpoints"))
-    check("GET /v1/touchpoints/{slug}", await client.get("/v1/touchpoints/phone"))
-    check("GET /v1/touchpoints/{slug}/interactions", await client.get("/v1/touchpoints/phone/interactions"))
-    check("PUT /v1/touchpoints/{slug}", await client.put("/v1/touchpoints/phone", json={"name": "Phone"}))
-    check("GET /v1/rejected", rejected := await client.get("/v1/rejected"))
-    item = rejected.json()["items"][0]["rejection_id"]
-    check("GET /v1/rejected/{rejection_id}", await client.get(f"/v1/rejected/{item}"))
-    check("POST /v1/keys", await client.post("/v1/keys", json={"name": "n", "scopes": ["read"]}))
-    check("GET /v1/keys", await client.get("/v1/keys"))
-    check("GET /v1/retention", await client.get("/v1/retention"))
-    check("GET /health/ready", await client.get("/health/ready"))
-    check("GET /health/live", await client.get("/health/live"))
 
 
 async def test_real_answers_about_privacy_are_what_the_document_says(client: httpx.AsyncClient, make: Make) -> None:

@@ -21,12 +21,12 @@ from percorso.bench.sides import (
     copy,
     get,
     journey_paths,
+    merge_and_split,
     pair,
     post,
     read,
     rounds,
     servers,
-    split_and_merge,
 )
 
 _BATCH_CONNECTIONS: Final = 4
@@ -175,15 +175,15 @@ def journey_many(place: Place, options: Options) -> Iterator[Pair]:
 
 
 def merge(place: Place, options: Options) -> Iterator[Pair]:
-    """Split and merge a customer of ten identities and ten thousand interactions, against one of sixty."""
+    """Merge and split a customer of ten identities and ten thousand interactions, against one of sixty."""
     long, short = (
         [name(number) for number in range(preload.IDENTITIES)]
         for name in (preload.long_history, partial(preload.ten_identities, 0))
     )
     with servers(place, "percorso") as (server,):
         for seconds, counts in rounds(options):
-            ours = act(place, server, split_and_merge(long), seconds)
-            held = act(place, server, split_and_merge(short), seconds)
+            ours = act(place, server, merge_and_split(long), seconds)
+            held = act(place, server, merge_and_split(short), seconds)
             if counts:
                 yield pair(ours, held.figure, held)
 
@@ -244,7 +244,7 @@ _ALL: Final = (
     ),
     Row(
         "merge",
-        "split and merge, 10,000 interactions, p50",
+        "merge and split, 10,000 interactions, p50",
         "with 60 interactions",
         1.5,
         merge,

@@ -186,10 +186,13 @@ def journey_paths(customers: Sequence[str]) -> list[str]:
     return [f"/v1/customers/email:{quote(customer)}/journey?limit=50" for customer in customers]
 
 
-def split_and_merge(customer: Sequence[str]) -> dict[str, Any]:
-    """What parts the last of a customer's addresses from it, and makes it one again."""
+def merge_and_split(customer: Sequence[str]) -> dict[str, Any]:
+    """What makes one customer of these addresses, and parts the last of them from it.
+
+    It begins with the merge, which is good also where they are one: the load before may have ended on either.
+    """
     first, *_, last = (f"email:{address}" for address in customer)
     return {
-        f"/v1/customers/{quote(last)}/split": {"identifiers": [last], "reason": "bench"},
         f"/v1/customers/{quote(last)}/merge": {"into": first, "reason": "bench"},
+        f"/v1/customers/{quote(last)}/split": {"identifiers": [last], "reason": "bench"},
     }
