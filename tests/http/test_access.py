@@ -31,6 +31,7 @@ NEEDED = {
     "enrich_interaction": "write",
     "delete_interaction": "write",
     "describe_touchpoint": "write",
+    "read_retention": "admin",
     "export_customer": "privacy",
     "erase_customer": "privacy",
     "read_erasures": "privacy",

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from percorso.ingest import traces
 from percorso.ingest.identity import Identifiers
 from percorso.storage.erasures import Erased
+from percorso.storage.rejected import MATCHES
 from writing import Database
 
 SALT = b"salt of the tests"
@@ -86,7 +87,10 @@ async def test_a_short_identifier_is_a_trace_only_after_its_kind(database: Datab
 
 
 async def matches(database: Database, of: list[Erased], payload: bytes) -> bool:
-    return bool(await database.fetchval("SELECT encode($1::bytea, 'escape') ~* $2", payload, traces.in_bytes(of)))
+    pattern, needles = traces.in_bytes(of)
+    condition = MATCHES.format(pattern="$2", needles="$3::text[]")
+    sql = f"SELECT {condition} FROM (VALUES ($1::bytea, '', '', '[]')) AS item(payload, source, sender_id, errors)"  # noqa: S608 - constants of the program
+    return bool(await database.fetchval(sql, payload, pattern, needles))
 
 
 @given(

@@ -101,7 +101,7 @@ async def _written(
 def _parts(session: ReadSession, use: Services, this: Customer) -> Parts:
     """What the document is made of, in order: by name, the items of each part."""
     identity_ids = this.identity_ids
-    pattern = traces.in_bytes(Erased(each.identity_id, each.kind, each.value) for each in this.identities)
+    search = traces.in_bytes([Erased(each.identity_id, each.kind, each.value) for each in this.identities])
 
     async def identities() -> AsyncIterator[Any]:
         for each in this.identities:
@@ -118,7 +118,7 @@ def _parts(session: ReadSession, use: Services, this: Customer) -> Parts:
             yield _interaction(held)
 
     async def rejected() -> AsyncIterator[Any]:
-        async for row in holdings.refused(session, identity_ids, pattern):
+        async for row in holdings.refused(session, identity_ids, search):
             yield refused.document(row)
 
     parts: dict[str, AsyncIterator[Any]] = {

@@ -7,11 +7,12 @@ as the number of a customer, stands in too many texts by chance: it is a trace o
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from percorso.ingest.identity import Identifiers
 from percorso.storage.erasures import Erased
+from percorso.storage.rejected import BETWEEN, Search
 
 GONE: Final = "[erased]"
 """What stands where an identifier stood."""
@@ -19,8 +20,7 @@ GONE: Final = "[erased]"
 _LONG: Final = 7
 _LAST_ASCII: Final = 0x7F
 _NUMBERS: Final = frozenset({"phone", "whatsapp"})
-_BETWEEN: Final = r"[ ()./-]*"
-"""What may stand between the digits of a phone number."""
+_BETWEEN: Final = f"[{BETWEEN}]*"
 _ESCAPE: Final = r"(?<=\\[nrt])|(?<=\\[0-7]{3})"
 """A line break as JSON has it, or a byte that is no letter as Postgres has it: neither is part of a word."""
 _NOT_BEFORE: Final = rf"(?:(?<![0-9A-Za-z_.+-])|{_ESCAPE})"
@@ -34,12 +34,13 @@ def in_text(erased: Iterable[Erased]) -> "re.Pattern[str]":
     return re.compile("|".join(found) or _NOTHING, re.IGNORECASE)
 
 
-def in_bytes(erased: Iterable[Erased]) -> str:
-    """A regular expression, to be matched whatever the case, that finds these in bytes.
+def in_bytes(erased: Sequence[Erased]) -> Search:
+    """What finds these in bytes.
 
     It is for Postgres, on what `encode(…, 'escape')` makes of the bytes: those beyond ASCII stand there in octal.
     """
-    return "|".join(_by_itself(each, _escaped) if len(each.value) >= _LONG else _named(each) for each in erased)
+    found = [_by_itself(each, _escaped) if len(each.value) >= _LONG else _named(each) for each in erased]
+    return Search("|".join(found), sorted({_needle(each) for each in erased}))
 
 
 def _by_itself(erased: Erased, spelt: Callable[[str], str]) -> str:
@@ -53,14 +54,25 @@ def _named(erased: Erased) -> str:
     return rf"{_escaped(erased.kind)}[\"']?[ ]*[:=,;][ ]*[\"']?{_escaped(erased.value)}{_NOT_AFTER}"
 
 
+def _needle(erased: Erased) -> str:
+    """A pattern of LIKE for what must be in every text with this one, once nothing of BETWEEN is."""
+    value = re.sub("[^0-9]", "", erased.value) if erased.kind in _NUMBERS else _spelt(erased.value).lower()
+    literal = value.translate(dict.fromkeys(map(ord, BETWEEN)))
+    return "%" + re.sub(r"([%_\\])", r"\\\1", literal) + "%"
+
+
 def _plain(value: str) -> str:
     return "".join(character if character.isalnum() else f"\\{character}" for character in value)
 
 
 def _escaped(value: str) -> str:
-    """The value as `encode(…, 'escape')` has it, each sign taken as it is."""
+    return _plain(_spelt(value))
+
+
+def _spelt(value: str) -> str:
+    """The value as `encode(…, 'escape')` has it."""
     doubled = value.replace("\\", "\\\\").encode()
-    return _plain("".join(chr(byte) if byte <= _LAST_ASCII else f"\\{byte:03o}" for byte in doubled))
+    return "".join(chr(byte) if byte <= _LAST_ASCII else f"\\{byte:03o}" for byte in doubled)
 
 
 def without(

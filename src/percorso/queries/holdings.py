@@ -12,7 +12,7 @@ from percorso import ids
 from percorso.queries import rejected
 from percorso.storage.database import ReadSession
 from percorso.storage.personal import Place
-from percorso.storage.rejected import MATCHES
+from percorso.storage.rejected import MATCHES, Search
 
 _ROWS_AT_ONCE: Final = 500
 
@@ -49,8 +49,8 @@ async def interactions(session: ReadSession, identity_ids: Sequence[UUID], salt:
             yield Held(UUID(ids.dedup_key(salt, sent.source, sent.id)), row)
 
 
-async def refused(session: ReadSession, identity_ids: Sequence[UUID], pattern: str) -> AsyncIterator[Record]:
-    """Every refused item that names these identities, or matches the pattern (see `traces.in_bytes`), oldest first.
+async def refused(session: ReadSession, identity_ids: Sequence[UUID], search: Search) -> AsyncIterator[Record]:
+    """Every refused item that names these identities, or matches the search (see `traces.in_bytes`), oldest first.
 
     Relies on `rejected_interactions_identity_ids_idx` for those that could be read. For the rest quarantine is read
     through, some at a time, by the primary key.
@@ -68,11 +68,12 @@ async def refused(session: ReadSession, identity_ids: Sequence[UUID], pattern: s
         for row in await session.fetch(
             f"SELECT {rejected.COLUMNS} FROM rejected_interactions "
             "WHERE rejection_id > $3 AND rejection_id <= $4 AND (identity_ids && $1 OR "
-            f"{MATCHES.format('$2')}) ORDER BY rejection_id",
+            f"{MATCHES.format(pattern='$2', needles='$5')}) ORDER BY rejection_id",
             identity_ids,
-            pattern,
+            search.pattern,
             after,
             last,
+            search.needles,
         ):
             yield row
         after = last

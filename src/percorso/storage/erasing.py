@@ -8,7 +8,7 @@ from asyncpg.pgproto.pgproto import UUID
 
 from percorso.storage.database import WriteSession
 from percorso.storage.personal import Place
-from percorso.storage.rejected import MATCHES
+from percorso.storage.rejected import MATCHES, Search
 
 _INTERACTIONS: Final = 200
 _REJECTED: Final = 500
@@ -100,9 +100,9 @@ async def rewrite(session: WriteSession, identity_id: UUID, documents: Sequence[
 
 
 async def delete_rejected(
-    session: WriteSession, identity_ids: Sequence[UUID], pattern: str, after: UUID
+    session: WriteSession, identity_ids: Sequence[UUID], search: Search, after: UUID
 ) -> tuple[UUID | None, int]:
-    """Delete, of some refused items from after this one, those that name these identities or match the pattern.
+    """Delete, of some refused items from after this one, those that name these identities or match the search.
 
     Gives the last that was looked at, None where there was none, and how many were deleted. Relies on the primary key:
     all are read.
@@ -110,12 +110,13 @@ async def delete_rejected(
     row = await session.fetchrow(
         "WITH slice AS (SELECT * FROM rejected_interactions WHERE rejection_id > $3 ORDER BY rejection_id LIMIT $4), "
         "gone AS (DELETE FROM rejected_interactions WHERE rejection_id = ANY(ARRAY(SELECT rejection_id FROM slice "
-        f"WHERE identity_ids && $1 OR {MATCHES.format('$2')})) RETURNING rejection_id) "
+        f"WHERE identity_ids && $1 OR {MATCHES.format(pattern='$2', needles='$5')})) RETURNING rejection_id) "
         "SELECT (SELECT rejection_id FROM slice ORDER BY rejection_id DESC LIMIT 1), (SELECT count(*) FROM gone)",
         identity_ids,
-        pattern,
+        search.pattern,
         after,
         _REJECTED,
+        search.needles,
     )
     assert row is not None  # noqa: S101 - a query without FROM has one row
     return row[0], row[1]
