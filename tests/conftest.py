@@ -34,12 +34,15 @@ hypothesis.register_profile("long", parent=hypothesis.get_profile("percorso"), m
 hypothesis.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "percorso"))
 
 
-told.listen()
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put those last that look at what all others did."""
     items.sort(key=lambda item: item.get_closest_marker("last") is not None)
+
+
+@pytest.fixture(autouse=True)
+def heard() -> None:
+    """What is logged is looked at, also after a test whose command configured logging its own way."""
+    told.listen()
 
 
 async def _execute(url: str, *statements: str) -> None:

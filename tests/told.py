@@ -70,7 +70,12 @@ class _Handler(logging.Handler):
         tell("log", record.getMessage() + (self.format(record) if record.exc_info else ""))
 
 
+_HANDLER: Final = _Handler()
+
+
 def listen() -> None:
-    """Look at all that is logged in this process from now on."""
+    """Look at all that is logged in this process from now on, whatever was configured before."""
+    structlog.reset_defaults()
     structlog.configure(wrapper_class=_Logger)
-    logging.getLogger().addHandler(_Handler())
+    # Added once, however often; a command that configured logging has taken it away.
+    logging.getLogger().addHandler(_HANDLER)
