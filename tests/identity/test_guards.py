@@ -180,3 +180,15 @@ async def test_links_of_before_the_last_days_do_not_count(strict: Services, data
     assert len(await values(strict, "email", SHOP["email"])) == 6
     await take(strict, make(customer={"account_id": "a-5"} | SHOP))
     assert await values(strict, "email", SHOP["email"]) == {SHOP["email"]}
+
+
+async def test_guard_rails_hold_within_one_group_whatever_came_before_in_it(
+    strict: Services, database: Database, make: Make
+) -> None:
+    await take(strict, make(customer={"loyalty_id": "l-0"} | SHOP))
+    pairs = [{"user_id": "u", "loyalty_id": "l-0"}, {"account_id": "a"}, {"social": "x:b"}, {"whatsapp": "w"}]
+    await take(strict, make(customer=pairs[0]), *(make(customer=each | SHOP) for each in pairs[1:]))
+    assert await values(strict, "email", SHOP["email"]) == {SHOP["email"]}
+    await take(strict, *(make(customer={"crm_id": f"C-{number}", "user_id": "new"}) for number in range(3)))
+    assert len(await values(strict, "user_id", "new")) == 2
+    assert [each["detail"]["kind"] for each in await suspicions(database, "too_many")] == ["crm_id"] * 2

@@ -130,7 +130,8 @@ async def test_links_made_at_the_same_time_do_not_miss_each_other(
     async with session.transaction():
         await groups.define(session, Guards.of(services.settings))
         await session.execute(
-            "SELECT pg_temp.percorso_link(ARRAY[$1::uuid], ARRAY[$2::uuid], ARRAY[$1], '{test}', ARRAY[now()], now())",
+            "SELECT pg_temp.percorso_link("
+            "ARRAY[$1::uuid], ARRAY[$2::uuid], ARRAY[$1], '{test}', ARRAY[now()], now(), false)",
             *sorted((anna, phone)),
         )
         meanwhile = asyncio.create_task(take(services, make(customer=ANNA | CRM)))

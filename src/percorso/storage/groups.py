@@ -49,20 +49,21 @@ BEGIN
     IF the_a <> '{{}}' THEN
         SELECT
             array_agg(l.a) AS a, array_agg(l.b) AS b, array_agg(l.interaction) AS interaction,
-            array_agg(l.source) AS source, array_agg(l.at) AS at
+            array_agg(l.source) AS source, array_agg(l.at) AS at, bool_or(l.state IS NOT NULL) AS stopped
         INTO new FROM (
-            SELECT * FROM (
+            SELECT once.*, known.state FROM (
                 SELECT DISTINCT ON (a, b) * FROM unnest(the_a, the_b, the_interaction, the_source, the_linked)
                 WITH ORDINALITY AS given(a, b, interaction, source, at, n) ORDER BY a, b, at, interaction
             ) AS once
-            WHERE NOT EXISTS (
-                SELECT FROM identity_links WHERE identity_a = once.a AND identity_b = once.b AND state = 'active'
-            )
+            LEFT JOIN identity_links known ON known.identity_a = once.a AND known.identity_b = once.b
+            WHERE known.state IS DISTINCT FROM 'active'
             -- Where a guard rail stops one of several, it is the later, and in one interaction the lower in rank.
             ORDER BY at, interaction, n
         ) AS l;
         IF new.a IS NOT NULL THEN
-            PERFORM pg_temp.percorso_link(new.a, new.b, new.interaction, new.source, new.at, the_time);
+            PERFORM pg_temp.percorso_link(
+                new.a, new.b, new.interaction, new.source, new.at, the_time, new.stopped
+            );
         END IF;
     END IF;
     RETURN QUERY SELECT identity_id, customer_id FROM identities WHERE identity_id = ANY(the_id);

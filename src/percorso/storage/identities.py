@@ -1,6 +1,7 @@
 """Identities, the links between them, and the customers that follow from the links.
 
-Customers are a pure function of the set of links, in whatever order those arrive:
+Customers are a pure function of the set of active links, in whatever order those arrive; a link that was cut by hand
+or is only suspected does not count:
 
 - the strong identities of a customer are a connected component over the links between strong identities;
 - a weak identity belongs to the customer that all its links to strong identities lead to; where they lead to more

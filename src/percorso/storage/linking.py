@@ -198,21 +198,21 @@ END $$
 
 # How many customers it would hold together: the parts that those whom it was lately linked with fall into without it.
 _WATCH: Final = """
-CREATE OR REPLACE FUNCTION pg_temp.percorso_watch(
-    the_identity uuid, the_kind text, the_interaction uuid, the_source text, the_at timestamptz, the_time timestamptz
-) RETURNS void LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION pg_temp.percorso_watch(the_identity uuid, the_time timestamptz) RETURNS void
+LANGUAGE plpgsql AS $$
 DECLARE
     lately uuid[];
     one uuid;
     seen uuid[] := '{{}}';
     parts int := 0;
+    latest record;
 BEGIN
     SELECT array_agg(s.identity_id) INTO lately FROM (
         SELECT identity_b AS other FROM identity_links WHERE identity_a = the_identity
-        AND state <> 'cut' AND linked_at > the_at - interval '{days} days'
+        AND state <> 'cut' AND linked_at > the_time - interval '{days} days'
         UNION ALL
         SELECT identity_a FROM identity_links WHERE identity_b = the_identity
-        AND state <> 'cut' AND linked_at > the_at - interval '{days} days'
+        AND state <> 'cut' AND linked_at > the_time - interval '{days} days'
     ) AS l JOIN identities s ON s.identity_id = l.other AND s.strong;
     IF cardinality(lately) <= {customers} THEN
         RETURN;
@@ -223,90 +223,96 @@ BEGIN
         parts := parts + 1;
     END LOOP;
     IF parts > {customers} THEN
+        SELECT i.kind, l.interaction_id, l.source INTO latest FROM identities i
+        JOIN identity_links l ON l.identity_a = i.identity_id OR l.identity_b = i.identity_id
+        WHERE i.identity_id = the_identity ORDER BY l.linked_at DESC, l.interaction_id LIMIT 1;
         PERFORM pg_temp.percorso_demote(
             the_identity,
-            jsonb_build_object('kind', the_kind, 'limit', {customers}, 'count', parts, 'days', {days}),
-            the_interaction, the_source, the_time
+            jsonb_build_object('kind', latest.kind, 'limit', {customers}, 'count', parts, 'days', {days}),
+            latest.interaction_id, latest.source, the_time
         );
     END IF;
 END $$
 """
 
 # Components grow by one link at a time, each time into the oldest; whatever the order, the result is the same, but
-# for what guard rails stop.
+# for what guard rails stop. Those need not look where two have just been met and are linked for the first time.
 _LINK: Final = """
 CREATE OR REPLACE FUNCTION pg_temp.percorso_link(
-    the_a uuid[], the_b uuid[], the_interaction uuid[], the_source text[], the_at timestamptz[], the_time timestamptz
+    the_a uuid[], the_b uuid[], the_interaction uuid[], the_source text[], the_at timestamptz[], the_time timestamptz,
+    stopped boolean
 ) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
+    this xid := pg_current_xact_id()::xid;
     new record;
     ends record;
-    too_many record;
+    over_kind text;
+    over_limit int;
+    over_count int;
     survivor uuid;
     survivors uuid[] := '{{}}';
     weak uuid[] := '{{}}';
+    watched uuid[] := '{{}}';
+    often uuid[] := '{{}}';
 BEGIN
     PERFORM pg_advisory_xact_lock({lock});
+    IF cardinality(the_a) > {customers} THEN
+        often := ARRAY(SELECT id FROM unnest(the_a || the_b) AS id GROUP BY id HAVING count(*) > {customers});
+    END IF;
     FOR new IN
-        SELECT * FROM unnest(the_a, the_b, the_interaction, the_source, the_at) AS g(a, b, interaction, source, at)
+        INSERT INTO identity_links (identity_a, identity_b, interaction_id, source, linked_at)
+        SELECT * FROM unnest(the_a, the_b, the_interaction, the_source, the_at)
+        ON CONFLICT DO NOTHING
+        RETURNING identity_a AS a, identity_b AS b, interaction_id AS interaction, source, linked_at AS at
     LOOP
         SELECT a.strong AS a_strong, a.customer_id AS a, a.kind AS a_kind,
-            b.strong AS b_strong, b.customer_id AS b, b.kind AS b_kind, l.state
-        INTO ends FROM identities a JOIN identities b ON b.identity_id = new.b
-        LEFT JOIN identity_links l ON l.identity_a = new.a AND l.identity_b = new.b
-        WHERE a.identity_id = new.a;
-        IF ends.state IS NOT NULL THEN
-            IF ends.state <> 'active' AND ends.a <> ends.b THEN
+            b.strong AS b_strong, b.customer_id AS b, b.kind AS b_kind,
+            -- Under its own id, in a row that this transaction wrote: met by it, and joined to nobody older.
+            a.xmin = this AND a.customer_id = new.a AS a_fresh, b.xmin = this AND b.customer_id = new.b AS b_fresh
+        INTO ends FROM identities a, identities b WHERE a.identity_id = new.a AND b.identity_id = new.b;
+        IF ends.a_strong AND ends.b_strong AND ends.a <> ends.b THEN
+            over_kind := NULL;
+            IF ends.a_kind = ends.b_kind OR NOT ends.a_fresh OR NOT ends.b_fresh
+                OR new.a = ANY(survivors) OR new.b = ANY(survivors)
+            THEN
+                SELECT m.kind, most.number, count(*) INTO over_kind, over_limit, over_count
+                FROM identities m JOIN (VALUES {most}) AS most(kind, number) ON most.kind = m.kind
+                WHERE m.customer_id IN (ends.a, ends.b) AND m.strong
+                GROUP BY m.kind, most.number
+                HAVING count(*) > most.number
+                AND count(*) FILTER (WHERE m.customer_id = ends.a) BETWEEN 1 AND count(*) - 1
+                ORDER BY m.kind LIMIT 1;
+            END IF;
+            IF over_kind IS NULL THEN
+                SELECT identity_id INTO survivor FROM identities WHERE identity_id IN (ends.a, ends.b)
+                ORDER BY first_seen_at, identity_id LIMIT 1;
+                UPDATE identities SET customer_id = survivor
+                WHERE customer_id = CASE survivor WHEN ends.a THEN ends.b ELSE ends.a END;
+                survivors := survivors || survivor;
+            ELSE
+                UPDATE identity_links SET state = 'suspected' WHERE identity_a = new.a AND identity_b = new.b;
+                INSERT INTO identity_changes (
+                    change_id, at, what, identity_a, identity_b, state, interaction_id, source
+                ) VALUES (
+                    pg_temp.percorso_id(new.at), new.at, 'suspected', new.a, new.b, 'suspected', new.interaction,
+                    new.source
+                );
                 PERFORM pg_temp.percorso_suspect(
-                    new.a, new.b, CASE ends.state WHEN 'cut' THEN 'split_before' ELSE 'too_many' END, '{{}}',
+                    new.a, new.b, 'too_many',
+                    jsonb_build_object('kind', over_kind, 'limit', over_limit, 'count', over_count),
                     new.interaction, new.source, new.at
                 );
             END IF;
-            CONTINUE;
-        END IF;
-        IF NOT (ends.a_strong AND ends.b_strong) OR ends.a = ends.b THEN
-            INSERT INTO identity_links (identity_a, identity_b, interaction_id, source, linked_at)
-            VALUES (new.a, new.b, new.interaction, new.source, new.at);
-            IF ends.a_strong AND NOT ends.b_strong THEN
-                weak := weak || new.b;
-            ELSIF ends.b_strong AND NOT ends.a_strong THEN
-                weak := weak || new.a;
+            IF ends.a_kind IN ({shareable}) AND (NOT ends.a_fresh OR new.a = ANY(often)) THEN
+                watched := watched || new.a;
             END IF;
-            CONTINUE;
-        END IF;
-        SELECT m.kind, most.number, count(*) AS count INTO too_many
-        FROM identities m JOIN (VALUES {most}) AS most(kind, number) ON most.kind = m.kind
-        WHERE m.customer_id IN (ends.a, ends.b) AND m.strong
-        GROUP BY m.kind, most.number
-        HAVING count(*) > most.number AND count(*) FILTER (WHERE m.customer_id = ends.a) BETWEEN 1 AND count(*) - 1
-        ORDER BY m.kind LIMIT 1;
-        IF FOUND THEN
-            INSERT INTO identity_links (identity_a, identity_b, interaction_id, source, linked_at, state)
-            VALUES (new.a, new.b, new.interaction, new.source, new.at, 'suspected');
-            INSERT INTO identity_changes (
-                change_id, at, what, identity_a, identity_b, state, interaction_id, source
-            ) VALUES (
-                pg_temp.percorso_id(new.at), new.at, 'suspected', new.a, new.b, 'suspected', new.interaction, new.source
-            );
-            PERFORM pg_temp.percorso_suspect(
-                new.a, new.b, 'too_many',
-                jsonb_build_object('kind', too_many.kind, 'limit', too_many.number, 'count', too_many.count),
-                new.interaction, new.source, new.at
-            );
-        ELSE
-            INSERT INTO identity_links (identity_a, identity_b, interaction_id, source, linked_at)
-            VALUES (new.a, new.b, new.interaction, new.source, new.at);
-            SELECT identity_id INTO survivor FROM identities WHERE identity_id IN (ends.a, ends.b)
-            ORDER BY first_seen_at, identity_id LIMIT 1;
-            UPDATE identities SET customer_id = survivor
-            WHERE customer_id = CASE survivor WHEN ends.a THEN ends.b ELSE ends.a END;
-            survivors := survivors || survivor;
-        END IF;
-        IF ends.a_kind IN ({shareable}) THEN
-            PERFORM pg_temp.percorso_watch(new.a, ends.a_kind, new.interaction, new.source, new.at, the_time);
-        END IF;
-        IF ends.b_kind IN ({shareable}) THEN
-            PERFORM pg_temp.percorso_watch(new.b, ends.b_kind, new.interaction, new.source, new.at, the_time);
+            IF ends.b_kind IN ({shareable}) AND (NOT ends.b_fresh OR new.b = ANY(often)) THEN
+                watched := watched || new.b;
+            END IF;
+        ELSIF ends.a_strong AND NOT ends.b_strong THEN
+            weak := weak || new.b;
+        ELSIF ends.b_strong AND NOT ends.a_strong THEN
+            weak := weak || new.a;
         END IF;
     END LOOP;
     IF survivors <> '{{}}' THEN
@@ -314,6 +320,19 @@ BEGIN
     END IF;
     IF weak <> '{{}}' THEN
         PERFORM pg_temp.percorso_place(weak);
+    END IF;
+    IF watched <> '{{}}' THEN
+        PERFORM pg_temp.percorso_watch(id, the_time) FROM (SELECT DISTINCT unnest(watched) AS id) AS w;
+    END IF;
+    IF stopped THEN
+        PERFORM pg_temp.percorso_suspect(
+            g.a, g.b, CASE l.state WHEN 'cut' THEN 'split_before' ELSE 'too_many' END, '{{}}',
+            g.interaction, g.source, g.at
+        )
+        FROM unnest(the_a, the_b, the_interaction, the_source, the_at) AS g(a, b, interaction, source, at)
+        JOIN identity_links l ON l.identity_a = g.a AND l.identity_b = g.b AND l.state <> 'active'
+        JOIN identities a ON a.identity_id = g.a JOIN identities b ON b.identity_id = g.b
+        WHERE a.customer_id <> b.customer_id AND g.interaction IS DISTINCT FROM l.interaction_id;
     END IF;
 END $$
 """
@@ -326,7 +345,7 @@ async def define(session: WriteSession, guards: Guards) -> None:
     most = ", ".join(f"('{kind}', {number})" for kind, number in guards.most.items()) or _NO_LIMIT
     shareable = ", ".join(f"'{kind}'" for kind in _SHAREABLE)
     watch = _WATCH.format(customers=guards.customers, days=guards.days)
-    link = _LINK.format(lock=LOCK, most=most, shareable=shareable, alone=_ALONE)
+    link = _LINK.format(lock=LOCK, customers=guards.customers, most=most, shareable=shareable, alone=_ALONE)
     for function in (_ID, _PLACE, _PART, _REBUILD, _SUSPECT, _DEMOTE, watch, link):
         await session.execute(function)
 
