@@ -134,6 +134,21 @@ async def test_reads_wait_while_the_log_cannot_be_written_and_are_refused_once_t
     assert await count(database, "audit_log") == 4
 
 
+async def test_a_stop_does_not_wait_for_a_log_that_cannot_be_written(
+    database_url: str, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("percorso.http.recorder._LONGEST_SECONDS", 0.2)
+    holder = await asyncpg.connect(database_url)
+    with capture_logs() as logs:
+        async with holder.transaction():
+            await holder.execute("LOCK TABLE audit_log IN ACCESS EXCLUSIVE MODE")
+            async with running(database_url) as (_, client):
+                await store(client, make())
+                await client.get(f"/v1/customers/{ANNA}")
+    await holder.close()
+    assert [line["lost"] for line in logs if line["log_level"] == "error"] == [1]
+
+
 async def test_a_log_that_fails_is_tried_again_and_nothing_is_written_twice(
     database_url: str, database: Database, make: Make
 ) -> None:

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-import msgspec
 from asyncpg.pgproto.pgproto import UUID
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -28,6 +27,7 @@ from percorso.storage.database import WriteSession, writing
 from percorso.storage.deployment import Deployment
 from percorso.storage.erasing import Anonymous, Document, Gone
 from percorso.storage.erasures import Asked, Erasure, Step
+from percorso.storage.interactions import sender_of
 from percorso.storage.personal import PLACES
 from percorso.storage.rejected import new_id
 
@@ -46,16 +46,6 @@ class _Part:
     after: Any = None
     found: Mapping[str, int] = field(default_factory=dict)
     kept: Mapping[str, int] = field(default_factory=dict)
-
-
-class _Sent(msgspec.Struct):
-    """Of a stored document, who sent it, under which id."""
-
-    source: str
-    id: str
-
-
-_sent = msgspec.json.Decoder(_Sent).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +161,7 @@ async def _interactions(eraser: Eraser, session: WriteSession, erasure: Erasure,
     gone = await erasing.delete_interactions(session, identity_id)
     if not gone:
         return _Part("interactions", number + 1)
-    sent = [_sent(each.document) for each in gone]
+    sent = [sender_of(each.document) for each in gone]
     keys = [UUID(ids.dedup_key(eraser.deployment.salt, each.source, each.id)) for each in sent]
     found = {"interactions": len(gone), "interaction_keys": await erasing.delete_keys(session, keys)}
     kept = {}

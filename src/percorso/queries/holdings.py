@@ -4,27 +4,17 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import msgspec
 from asyncpg import Record
 from asyncpg.pgproto.pgproto import UUID
 
 from percorso import ids
 from percorso.queries import rejected
 from percorso.storage.database import ReadSession
+from percorso.storage.interactions import sender_of
 from percorso.storage.personal import Place
 from percorso.storage.rejected import MATCHES, Search
 
 _ROWS_AT_ONCE: Final = 500
-
-
-class _Sent(msgspec.Struct):
-    """Of a stored document, who sent it, under which id."""
-
-    source: str
-    id: str
-
-
-_sent = msgspec.json.Decoder(_Sent).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +35,7 @@ async def interactions(session: ReadSession, identity_ids: Sequence[UUID], salt:
     )
     while found := await cursor.fetch(_ROWS_AT_ONCE):
         for row in found:
-            sent = _sent(row["document"])
+            sent = sender_of(row["document"])
             yield Held(UUID(ids.dedup_key(salt, sent.source, sent.id)), row)
 
 
