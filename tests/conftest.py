@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis
 
+import told
 from percorso.app import serving
 from percorso.http.services import Services
 from percorso.ops import embedded
@@ -31,6 +32,17 @@ hypothesis.register_profile(
 )
 hypothesis.register_profile("long", parent=hypothesis.get_profile("percorso"), max_examples=2000, derandomize=False)
 hypothesis.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "percorso"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put those last that look at what all others did."""
+    items.sort(key=lambda item: item.get_closest_marker("last") is not None)
+
+
+@pytest.fixture(autouse=True)
+def heard() -> None:
+    """What is logged is looked at, also after a test whose command configured logging its own way."""
+    told.listen()
 
 
 async def _execute(url: str, *statements: str) -> None:

@@ -10,6 +10,7 @@ import httpx
 from fastapi import FastAPI
 from pydantic import SecretStr
 
+import told
 from percorso.app import create_app
 from percorso.settings import Settings
 from percorso.storage.database import parse_url
@@ -38,7 +39,10 @@ async def running(url: str, **given: Any) -> AsyncIterator[tuple[FastAPI, httpx.
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         headers = {"Authorization": f"Bearer {KEY}"}
-        async with httpx.AsyncClient(transport=transport, base_url="http://percorso.test", headers=headers) as client:
+        hooks = {"response": [told.answered]}
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://percorso.test", headers=headers, event_hooks=hooks
+        ) as client:
             yield app, client
 
 

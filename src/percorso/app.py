@@ -1,5 +1,6 @@
 """The application: settings in, a FastAPI application out, whose lifespan owns the pool and the writer."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import cached_property
@@ -11,12 +12,14 @@ from fastapi import Depends, FastAPI
 from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from percorso.http import interactions, openapi, problems, routers
+from percorso.http import exports, interactions, openapi, problems, routers
 from percorso.http.access import SCOPES, Keys
 from percorso.http.middleware import Bounded, EncodedSlashes, Observed
 from percorso.http.parameters import only_known
+from percorso.http.recorder import Recorder
 from percorso.http.routing import Direct
 from percorso.http.services import Services
+from percorso.ingest.erase import Eraser
 from percorso.ingest.identity import Identifiers
 from percorso.ingest.pipeline import Pipeline
 from percorso.ingest.writer import Writer
@@ -24,6 +27,7 @@ from percorso.queries.retention import Policy
 from percorso.settings import Settings
 from percorso.storage import api_keys, database, deployment, schema
 from percorso.storage.database import WriteSession
+from percorso.workers import erasures as erasures_worker
 from percorso.workers import partitions, retention
 from percorso.workers.runtime import Runtime, Worker
 
@@ -114,8 +118,10 @@ async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) ->
         async def connect() -> WriteSession:
             return WriteSession(await database.connect(url, settings, name="percorso-writer"))
 
+        recorder = Recorder(engine, settings.audit_reads)
         writer = writer_class(connect, settings, identifiers, generation=this.generation)
         await writer.start()
+        await recorder.start()
         try:
             yield Services(
                 settings=settings,
@@ -125,11 +131,15 @@ async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) ->
                 writer=writer,
                 pipeline=Pipeline(settings, this, identifiers, writer),
                 keys=Keys(engine, settings.key_cache_seconds),
+                recorder=recorder,
+                eraser=Eraser(engine, this, identifiers),
+                exports=asyncio.Semaphore(exports.AT_ONCE),
                 policy=policy,
                 schema=schema.newest(),
             )
         finally:
             await writer.stop()
+            await recorder.stop()
             _log.info("stopped; everything taken is committed")
     finally:
         await engine.dispose()
@@ -138,7 +148,11 @@ async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) ->
 def workers_of(services: Services) -> Sequence[Worker]:
     """What is to be done beside requests."""
     url = database.url_of(services.settings)
-    return (partitions.worker(services.engine), retention.worker(url, services.settings, services.policy))
+    return (
+        partitions.worker(services.engine),
+        retention.worker(url, services.settings, services.policy),
+        erasures_worker.worker(services.eraser),
+    )
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ PercorsoError
 ├── Forbidden                   403
 ├── NotFound                    404
 ├── Conflict                    409  same source and id, other content
+├── SharedIdentifier            409  it belongs to several customers: it is not one person's
 ├── CannotMerge                 409  no link can make these customers one
 ├── Decided                     409  a suspicion was decided otherwise before
 ├── Unavailable                 503  nothing was taken; repeat after `retry_after`
@@ -123,6 +124,12 @@ class Conflict(PercorsoError):
     """Another interaction with the same source and id, and other content, is stored."""
 
     code, status, title = "conflict", HTTPStatus.CONFLICT, "Stored with other content"
+
+
+class SharedIdentifier(PercorsoError):
+    """An identifier that belongs to several customers cannot be dealt with as one person's."""
+
+    code, status, title = "shared_identifier", HTTPStatus.CONFLICT, "Shared by several customers"
 
 
 class CannotMerge(PercorsoError):

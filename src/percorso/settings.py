@@ -102,6 +102,14 @@ class Settings(BaseSettings):
     )
     shared_days: PositiveInt = Field(7, description="The days over which `PERCORSO_SHARED_CUSTOMERS` counts.")
     key_cache_seconds: PositiveInt = Field(5, description="How long a revoked key may still work in a running process.")
+    audit_reads: float = Field(
+        1, ge=0, le=1, description="The fraction of reads of a single customer that the audit log names; 0 is none."
+    )
+    erasure: Literal["delete", "anonymise"] = Field(
+        "delete",
+        description="What an erasure does with interactions; `anonymise` leaves each as a count of nobody's: its hour, "
+        "channel, kind, touchpoint, function and direction.",
+    )
     retention_days: PositiveInt | None = Field(
         None,
         description="How many days an interaction is kept after it occurred; then it is deleted. Unset: for ever.",

@@ -151,7 +151,7 @@ def test_bad_lines_are_named_and_quarantined_and_the_rest_is_stored(
     assert (result.exit_code, summary(result)) == (1, counts(read=5, stored=1, conflict=1, rejected=3))
     told = result.stderr.splitlines()
     assert told[0].startswith(f"{file}:3: is not valid JSON")
-    assert told[1].startswith(f"{file}:4: /channel 'fone' is not a channel; did you mean phone?")
+    assert told[1].startswith(f"{file}:4: /channel is not a channel; did you mean phone?")
     assert told[2].startswith(f"{file}:5: the same source and id is stored with other content, as ")
     assert told[3].startswith(f"{file}:6: is larger than 65536 bytes")
     assert len(ask("/v1/rejected")["items"]) == 3

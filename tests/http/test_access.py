@@ -3,9 +3,9 @@
 from uuid import uuid4
 
 import httpx
-from exchanges import Item, check_problem, items_at, journey_of, pointers, store
 from fastapi import FastAPI
 
+from exchanges import Item, check_problem, items_at, journey_of, pointers, store
 from percorso.app import create_app
 from percorso.http.access import SCOPES
 from support import KEY, Make, running, settings_for
@@ -37,6 +37,13 @@ NEEDED = {
     "describe_touchpoint": "write",
     "say_traits": "write",
     "say_consents": "write",
+    "read_retention": "admin",
+    "export_customer": "privacy",
+    "erase_customer": "privacy",
+    "read_erasures": "privacy",
+    "read_erasure": "privacy",
+    "read_audit_log": "privacy",
+    "read_audit_head": "privacy",
     "read_keys": "admin",
     "create_key": "admin",
     "revoke_key": "admin",
@@ -81,6 +88,8 @@ async def test_every_route_wants_a_valid_key_of_the_right_scope_and_else_says_no
         [rejected] = await items_at(client, "/v1/rejected")
         await store(client, make(customer={"crm_id": ["C-1", "C-2"]}))
         [suspected] = await items_at(client, "/v1/identity/suspected")
+        await store(client, make(customer={"email": "beppe@example.com"}))
+        erased = (await client.delete("/v1/customers/email:beppe@example.com")).json()
         keys = {scope: (await new_key(client, scope))["key"] for scope in SCOPES}
         victim = (await new_key(client, "read"))["id"]
         there = {
@@ -89,6 +98,7 @@ async def test_every_route_wants_a_valid_key_of_the_right_scope_and_else_says_no
             "{slug}": "shop",
             "{rejection_id}": rejected["rejection_id"],
             "{suspicion_id}": suspected["suspicion_id"],
+            "{erasure_id}": erased["erasure_id"],
             "{key_id}": victim,
         }
         nowhere = dict.fromkeys(there, str(uuid4())) | {"{customer}": "not a customer", "{slug}": "NOT/a/slug"}

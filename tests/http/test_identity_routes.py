@@ -7,9 +7,9 @@ from urllib.parse import quote
 
 import httpx
 import pytest
-from exchanges import Item, check_problem, ids_at, items_at, journey_of, pointers, store, walk
 from fastapi import FastAPI
 
+from exchanges import Item, check_problem, ids_at, items_at, journey_of, pointers, store, walk
 from percorso.http.services import Services
 from support import Make, running
 from writing import Database, statuses

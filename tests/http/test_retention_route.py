@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import httpx
 import pytest
-from exchanges import check_problem, store
 
+from exchanges import check_problem, store
 from percorso.http.services import Services
 from percorso.interaction import CHANNELS
 from percorso.workers import retention

@@ -11,10 +11,10 @@ from unittest.mock import patch
 import asyncpg
 import httpx
 import pytest
-from exchanges import journey_of, store, store_all
 from fastapi import FastAPI
 from sqlalchemy import event
 
+from exchanges import journey_of, store, store_all
 from percorso import ids
 from percorso.http.services import Services
 from support import Make, running
@@ -37,7 +37,7 @@ OTHERS = """
 
 @pytest.fixture
 async def service(database_url: str) -> AsyncIterator[tuple[FastAPI, httpx.AsyncClient]]:
-    async with running(database_url) as (app, client):
+    async with running(database_url, audit_reads=0) as (app, client):
         yield app, client
 
 

@@ -1,11 +1,11 @@
-"""The command line: `percorso serve | db | keys | import | export | retention | bench | settings | openapi`."""
+"""The command line: `percorso serve | db | keys | audit | import | export | retention | bench | settings | openapi`."""
 
 import sys
 
 from rich.console import Console
 from typer import Typer
 
-from percorso.cli import benching, configuration, contract, db, exporting, importing, keys, retention, serve
+from percorso.cli import audit, benching, configuration, contract, db, exporting, importing, keys, retention, serve
 from percorso.errors import PercorsoError
 from percorso.storage.database import is_away
 
@@ -19,6 +19,7 @@ app = Typer(
 app.command("serve")(serve.serve)
 app.add_typer(db.app, name="db")
 app.add_typer(keys.app, name="keys")
+app.add_typer(audit.app, name="audit")
 app.command("import")(importing.import_)
 app.command("export")(exporting.export_)
 app.add_typer(retention.app, name="retention")

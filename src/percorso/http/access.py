@@ -97,4 +97,5 @@ class May(SecurityBase):
 MayIngest = Annotated[ApiKey, Depends(May("ingest"))]
 MayRead = Annotated[ApiKey, Depends(May("read"))]
 MayWrite = Annotated[ApiKey, Depends(May("write"))]
+MayPrivacy = Annotated[ApiKey, Depends(May("privacy"))]
 MayAdminister = Annotated[ApiKey, Depends(May())]

@@ -28,7 +28,7 @@ router = APIRouter(
 )
 async def read_journey(
     request: Request,
-    _: MayRead,
+    key: MayRead,
     customer: TheCustomer,
     filters: Filtered,
     use: Use,
@@ -42,6 +42,7 @@ async def read_journey(
     wanted = narrowed(filters, cursor, list_=f"journey-{filters.order}")
     async with reading(use.engine) as session:
         page = await journey.page(session, customer, wanted)
+    use.recorder.read(request, key, page.customer_id)
     items = [answers.interaction(found, page.customer_id, use.identifiers, details=details) for found in page.items]
     return answers.page_response(request, items, page.next_cursor, customer_id=str(page.customer_id))
 
@@ -52,7 +53,7 @@ async def read_journey(
     response_class=Response,
     responses=documented(CustomerDocument, 404, says="The customer."),
 )
-async def read_customer(request: Request, _: MayRead, customer: TheCustomer, use: Use) -> Response:
+async def read_customer(request: Request, key: MayRead, customer: TheCustomer, use: Use) -> Response:
     """Read who a customer is: identifiers, the first and the last contact, how many there were, traits and consents.
 
     Ids that a customer had before it was joined with another keep working; `customer_id` is the present one.
@@ -62,6 +63,7 @@ async def read_customer(request: Request, _: MayRead, customer: TheCustomer, use
         contact = await customers.contact(session, this)
         said = await traits.current(session, this.identity_ids)
         agreed = await consents.current(session, this.identity_ids)
+    use.recorder.read(request, key, this.customer_id)
     content = {
         "customer_id": str(this.customer_id),
         "identifiers": answers.identifiers(this),

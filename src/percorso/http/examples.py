@@ -282,6 +282,82 @@ KEY: Final[Example] = {
 }
 NEW_KEY: Final[Example] = KEY | {"key": "pcs_…"}
 KEYS: Final[Example] = {"items": [KEY], "next_cursor": None}
+EXPORT_LINE: Final[Example] = {
+    "part": "identities",
+    "item": {
+        "identity_id": CUSTOMER_ID,
+        "kind": "email",
+        "value": "anna@example.com",
+        "strong": True,
+        "first_seen_at": _RECEIVED_AT,
+    },
+}
+EXPORT: Final[Example] = {
+    "customer_id": CUSTOMER_ID,
+    "exported_at": "2026-11-23T08:00:00.000Z",
+    "identities": [EXPORT_LINE["item"]],
+    "interactions": [
+        {
+            "interaction_id": INTERACTION_ID,
+            "identity_id": CUSTOMER_ID,
+            "key": "5e1f7a90-c4e5-f601-8b07-a2c411d0f3a9",
+            "received_at": _RECEIVED_AT,
+            "touchpoint": "support-line",
+            "channel": "phone",
+            "kind": "support_call",
+            "function": "service",
+            "direction": "inbound",
+            "revision": 0,
+            "document": GIVEN,
+        }
+    ],
+    "rejected_interactions": [],
+    "identity_links": [],
+    "identity_changes": [],
+    "identity_suspicions": [],
+    "interaction_revisions": [],
+    "audit_log": [],
+}
+_KEY_NAMES: Final = {"actor": "service-desk", "key_id": "0b8f2a5e-6c1d-4f0e-9a77-2f64d1f0c3aa"}
+AUDIT_HEAD: Final[Example] = {
+    "seq": 40211,
+    "hash": "6a6c0e2f8b1d4c5597d0a3fe1b2c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e",
+}
+AUDIT_ENTRY: Final[Example] = {
+    "seq": 40211,
+    "at": "2026-11-20T09:12:40.031Z",
+    "act": "read",
+    **_KEY_NAMES,
+    "subject": CUSTOMER_ID,
+    "details": {"route": "GET /v1/customers/{customer}/journey"},
+    "previous": "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0",
+    "hash": AUDIT_HEAD["hash"],
+}
+CERTIFICATE: Final[Example] = {
+    "erasure_id": "019c0d35-0b11-8d2f-9c41-5a0f3e7b6d24",
+    "customer_id": CUSTOMER_ID,
+    "state": "erased",
+    "mode": "delete",
+    "requested_at": "2026-11-24T10:00:00.000Z",
+    "requested_by": "privacy-desk",
+    "key_id": _KEY_NAMES["key_id"],
+    "reason_hash": "c2f1a0b9d8e7f6051423324150617283c2f1a0b9d8e7f6051423324150617283",
+    "finished_at": "2026-11-24T10:00:00.214Z",
+    "identifiers": {"email": 1, "phone": 1, "cookie_id": 2},
+    "found": {
+        "documents_of_others": 1,
+        "identities": 4,
+        "identity_links": 3,
+        "interaction_keys": 23,
+        "interaction_revisions": 2,
+        "interactions": 23,
+        "rejected_interactions": 1,
+    },
+    "kept": {"shared_identifiers": 1, "tombstones": 4},
+    "audit": {"seq": 40213, "hash": AUDIT_HEAD["hash"]},
+}
+CERTIFICATES: Final[Example] = {"items": [CERTIFICATE], "next_cursor": None}
+AUDIT_LOG: Final[Example] = {"items": [AUDIT_ENTRY], "next_cursor": _CURSOR}
 RETENTION: Final[Example] = {
     "policy": {"days": 1095, "channel_days": {"web": 90}, "quarantine_days": 30, "commit_log_days": 14},
     "last_run": {

@@ -25,6 +25,7 @@ from percorso.http.parameters import (
     position,
 )
 from percorso.http.payloads import given, request_body
+from percorso.http.recorder import entry
 from percorso.http.routing import DirectRoute
 from percorso.http.services import Services, Use
 from percorso.ingest import reconcile
@@ -34,6 +35,7 @@ from percorso.queries import identity as identities
 from percorso.queries.api_keys import ApiKey
 from percorso.queries.identity import Change, Identifier, Link
 from percorso.queries.suspicions import Suspicion, Why
+from percorso.storage import audit
 from percorso.storage import suspicions as register
 from percorso.storage.database import reading, writing
 from percorso.storage.linking import Guards
@@ -91,7 +93,7 @@ class DismissBody(BaseModel):
 )
 async def read_identity(
     request: Request,
-    _: MayRead,
+    key: MayRead,
     customer: TheCustomer,
     use: Use,
     at: Annotated[QueryMoment | None, Query(description="As it was at this moment (RFC 3339).")] = None,
@@ -102,6 +104,7 @@ async def read_identity(
     """
     async with reading(use.engine) as session:
         found = await identities.view(session, customer, at)
+    use.recorder.read(request, key, found.customer_id)
     content = {
         "customer_id": str(found.customer_id),
         "at": None if at is None else answers.moment(at),
@@ -130,6 +133,8 @@ async def merge_customers(
     into = _identity(use, said.into, "/into")
     async with writing(use.engine) as session:
         merged = await reconcile.merge(session, customer, into, _act(use, key, said.reason))
+        ids = {"into": str(into), "customers": list(map(str, merged))}
+        await audit.record(session, [entry("merged", key, customer, ids, reason=_hashed(use, said.reason))])
     return await _customers(use, merged)
 
 
@@ -151,6 +156,8 @@ async def split_customer(
     apart = [_identity(use, named, f"/identifiers/{index}") for index, named in enumerate(said.identifiers)]
     async with writing(use.engine) as session:
         parts = await reconcile.split(session, customer, apart, _act(use, key, said.reason))
+        ids = {"apart": list(map(str, apart)), "customers": list(map(str, parts))}
+        await audit.record(session, [entry("split", key, customer, ids, reason=_hashed(use, said.reason))])
     return await _customers(use, parts)
 
 
@@ -205,6 +212,8 @@ async def dismiss_suspicion(
     this = UUID(suspicion_id.bytes)
     async with writing(use.engine) as session:
         await register.dismiss(session, this, by=key.name, reason=said.reason, at=datetime.now(UTC))
+        ids = {"suspicion": str(this)}
+        await audit.record(session, [entry("dismissed", key, None, ids, reason=_hashed(use, said.reason))])
     async with reading(use.engine) as reader:
         found = await suspicions.by_id(reader, this)
     if found.decision != "dismissed":
@@ -218,6 +227,10 @@ def _identity(use: Services, named: str, pointer: str) -> UUID:
     except ValueError as error:
         problems = [Problem(pointer, str(error))]
     raise InvalidRequest("An identifier is not given as it must be.", problems=problems)
+
+
+def _hashed(use: Services, reason: str) -> bytes:
+    return audit.reason_hash(use.deployment.salt, reason)
 
 
 def _act(use: Services, key: ApiKey, reason: str) -> Act:

@@ -94,17 +94,19 @@ def _receipt(verdict: Verdict) -> Response:
     responses=documented(Interactions, says="The interaction, or none."),
 )
 async def find_interaction(
-    _: MayRead,
+    request: Request,
+    key: MayRead,
     use: Use,
     session: Reads,
     source: Annotated[str, Query(max_length=128, description="The system that sent it.")],
     sender_id: Annotated[str, Query(alias="id", max_length=256, description="That system's id of it.")],
 ) -> Response:
     """Find what a source sent under an id of its own."""
-    key = UUID(ids.dedup_key(use.deployment.salt, source, sender_id))
-    found = await interactions.by_key(session, key)
-    items = [] if found is None else [await _document(session, found, use)]
-    return answers.json_response({"items": items, "next_cursor": None})
+    found = await interactions.by_key(session, UUID(ids.dedup_key(use.deployment.salt, source, sender_id)))
+    if found is None:
+        return answers.json_response({"items": [], "next_cursor": None})
+    use.recorder.read(request, key, found.identity_id)
+    return answers.json_response({"items": [await _document(session, found, use)], "next_cursor": None})
 
 
 @router.get(
@@ -114,10 +116,11 @@ async def find_interaction(
     responses=documented(StoredInteraction, 404, says="The interaction."),
 )
 async def read_interaction(
-    request: Request, interaction_id: InteractionId, _: MayRead, use: Use, session: Reads
+    request: Request, interaction_id: InteractionId, key: MayRead, use: Use, session: Reads
 ) -> Response:
     """Read one interaction, as it was given and enriched since."""
     found = await interactions.by_id(session, UUID(interaction_id.bytes))
+    use.recorder.read(request, key, found.identity_id)
     return answers.tagged(request, answers.json_response(await _document(session, found, use)))
 
 
@@ -127,8 +130,12 @@ async def read_interaction(
     response_class=Response,
     responses=documented(Revisions, 404, says="Every revision, oldest first."),
 )
-async def read_interaction_revisions(interaction_id: InteractionId, _: MayRead, use: Use, session: Reads) -> Response:
+async def read_interaction_revisions(
+    request: Request, interaction_id: InteractionId, key: MayRead, use: Use, session: Reads
+) -> Response:
     """Read all that an interaction said, oldest first; the last is what it says now."""
+    now = await interactions.by_id(session, UUID(interaction_id.bytes))
+    use.recorder.read(request, key, now.identity_id)
     items = [
         {
             "revision": revision.revision,
@@ -136,7 +143,7 @@ async def read_interaction_revisions(interaction_id: InteractionId, _: MayRead, 
             "replaced_by": revision.replaced_by,
             "interaction": answers.document(revision.document, use.identifiers),
         }
-        for revision in await interactions.revisions(session, UUID(interaction_id.bytes))
+        for revision in await interactions.revisions(session, now)
     ]
     return answers.json_response({"items": items, "next_cursor": None})
 

@@ -17,7 +17,7 @@ from starlette.convertors import PathConvertor, register_url_convertor
 
 from percorso.details import Moment
 from percorso.errors import InvalidRequest, NotFound, Problem
-from percorso.http.services import Use
+from percorso.http.services import Services, Use
 from percorso.ingest.document import distinct
 from percorso.ingest.identity import Identifiers
 from percorso.interaction import TOUCHPOINT_PATTERN, Channel, Direction, Function
@@ -153,6 +153,7 @@ Details = Annotated[
 RejectionId = Annotated[uuid.UUID, Path(description="The `rejection_id` that percorso gave.")]
 SuspicionId = Annotated[uuid.UUID, Path(description="The `suspicion_id` that percorso gave.")]
 KeyId = Annotated[uuid.UUID, Path(description="The key's id.")]
+ErasureId = Annotated[uuid.UUID, Path(description="The erasure's id.")]
 InteractionId = Annotated[uuid.UUID, Path(description="The `interaction_id` that percorso gave.")]
 _Name = Annotated[str, BeforeValidator(lambda given: given.replace(SLASH, "/"))]
 Slug = Annotated[_Name, Path(max_length=128, description="The touchpoint's slug.", examples=["support-line"])]
@@ -197,10 +198,15 @@ async def customer(
     use: Use,
 ) -> UUID:
     """The identity that stands for the customer whom a path names."""
+    return identity_named(customer, use, pointer="/path/customer")
+
+
+def identity_named(customer: str, use: Services, *, pointer: str) -> UUID:
+    """The identity that this customer id or `kind:value` stands for; InvalidRequest at the pointer where it is none."""
     try:
         return identity(use.identifiers, customer)
     except ValueError as error:
-        problems = [Problem("/path/customer", str(error))]
+        problems = [Problem(pointer, str(error))]
     raise InvalidRequest("The customer is not named as it must be.", problems=problems)
 
 

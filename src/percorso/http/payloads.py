@@ -26,19 +26,32 @@ def given(model: type[Model], *, cap: int = _CAP) -> Callable[[Request], Awaitab
     """
 
     async def body(request: Request) -> Model:
-        raw = await bodies.read(request, cap=cap)
-        _, problems = read(raw)
-        if problems:
-            raise MalformedBody("The body cannot be read.", problems=problems)
-        try:
-            return model.model_validate_json(raw)
-        except ValidationError as error:
-            problems = distinct(
-                (_path(each["loc"]), sentence(each)) for each in error.errors(include_url=False, include_input=False)
-            )
-        raise InvalidRequest("The body cannot be taken as it is.", problems=problems)
+        return _read(model, await bodies.read(request, cap=cap))
 
     return body
+
+
+def given_if_any(model: type[Model]) -> Callable[[Request], Awaitable[Model]]:
+    """As `given`, of a body that may be left out: then the model has its defaults."""
+
+    async def body(request: Request) -> Model:
+        raw = await bodies.read(request, cap=_CAP)
+        return _read(model, raw) if raw else model()
+
+    return body
+
+
+def _read(model: type[Model], raw: bytes) -> Model:
+    _, problems = read(raw)
+    if problems:
+        raise MalformedBody("The body cannot be read.", problems=problems)
+    try:
+        return model.model_validate_json(raw)
+    except ValidationError as error:
+        problems = distinct(
+            (_path(each["loc"]), sentence(each)) for each in error.errors(include_url=False, include_input=False)
+        )
+    raise InvalidRequest("The body cannot be taken as it is.", problems=problems)
 
 
 def _path(where: Path) -> Path:
@@ -46,7 +59,7 @@ def _path(where: Path) -> Path:
     return where[:-1] if where[-1:] == ("[key]",) else where
 
 
-def request_body(model: type[BaseModel]) -> dict[str, Any]:
+def request_body(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
     """What the OpenAPI document says of such a body; the models within it stand under `$defs`."""
     schema = model.model_json_schema(ref_template=REFERENCE)
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+    return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}

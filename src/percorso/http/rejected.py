@@ -41,7 +41,7 @@ async def read_rejected(
     """
     after = position(cursor, list_="rejected")
     page = await rejected.page(session, source=source, since=since, until=until, limit=limit, after=after)
-    return answers.page_response(request, [_document(row) for row in page.items], page.next_cursor)
+    return answers.page_response(request, [document(row) for row in page.items], page.next_cursor)
 
 
 @router.get(
@@ -53,10 +53,11 @@ async def read_rejected(
 async def read_rejected_item(request: Request, rejection_id: RejectionId, _: MayRead, session: Reads) -> Response:
     """Read one refused item."""
     row = await rejected.by_id(session, UUID(rejection_id.bytes))
-    return answers.tagged(request, answers.json_response(_document(row)))
+    return answers.tagged(request, answers.json_response(document(row)))
 
 
-def _document(row: Record) -> dict[str, Any]:
+def document(row: Record) -> dict[str, Any]:
+    """A refused item, as it stands in answers."""
     try:
         payload, encoding = row["payload"].decode(), "utf-8"
     except UnicodeDecodeError:

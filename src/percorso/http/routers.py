@@ -5,9 +5,12 @@ from typing import Final
 from fastapi import APIRouter
 
 from percorso.http import (
+    audit,
     batches,
     consents,
     customers,
+    erasures,
+    exports,
     health,
     identity,
     interactions,
@@ -23,6 +26,7 @@ ALL: Final[tuple[APIRouter, ...]] = (
     interactions.router,
     batches.router,
     # What a customer's path goes on with is found before the customer, whose name may hold slashes.
+    exports.router,
     identity.router,
     traits.router,
     consents.router,
@@ -30,6 +34,8 @@ ALL: Final[tuple[APIRouter, ...]] = (
     customers.router,
     touchpoints.router,
     rejected.router,
+    erasures.router,
+    audit.router,
     retention.router,
     keys.router,
     health.router,

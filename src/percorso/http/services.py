@@ -9,6 +9,8 @@ from fastapi import Depends, Request
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from percorso.http.access import Keys
+from percorso.http.recorder import Recorder
+from percorso.ingest.erase import Eraser
 from percorso.ingest.identity import Identifiers
 from percorso.ingest.pipeline import Pipeline
 from percorso.ingest.writer import Writer
@@ -32,6 +34,9 @@ class Services:
     writer: Writer
     pipeline: Pipeline
     keys: Keys
+    recorder: Recorder
+    eraser: Eraser
+    exports: asyncio.Semaphore
     policy: Policy
     schema: str
     measuring: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_MEASURED_TOGETHER))

@@ -8,7 +8,7 @@ isolated by halving the group; it goes into quarantine, its neighbours are store
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from hashlib import blake2b
@@ -179,7 +179,8 @@ async def _refuse(target: Target, row: Row, error: asyncpg.PostgresError) -> Ver
     payload = row.document
     seed = blake2b(payload, key=row.key.bytes, digest_size=10).digest()
     rejection = quarantine.rejection(payload, problems, received_at=row.received_at, keep=len(payload), seed=seed)
-    await _quarantine(target, (rejection,))
+    named = [identifier.id for identifier in row.identifiers]
+    await _quarantine(target, (replace(rejection, identity_ids=named),))
     return Verdict.rejected(rejection.id, problems)
 
 

@@ -65,23 +65,37 @@ class Pipeline:
         Returns after the commit. Waits for room in the writer's queue; raises Unavailable where nothing can be taken.
         """
         received_at = datetime.now(UTC)
-        rejections = [
-            quarantine.rejection(payload, problems, received_at=received_at, keep=self._max_bytes, format=format)
-            for payload, problems in items
-        ]
+        rejections = [self._rejection(payload, problems, received_at, format=format) for payload, problems in items]
         await self._writer.write((), rejections, wait=True)
         return _counted([Verdict.rejected(rejection.id, rejection.problems) for rejection in rejections])
 
     def _prepare(self, item: Line, received_at: datetime) -> Row | Rejection:
         if isinstance(item, Oversized):
             problems = (Problem("", f"is larger than {self._max_bytes} bytes"),)
-            return quarantine.rejection(
-                item.head, problems, received_at=received_at, keep=self._max_bytes, size=item.size
-            )
+            return self._rejection(item.head, problems, received_at, size=item.size)
         try:
             return self._row(item, received_at)
         except RejectedInteraction as error:
-            return quarantine.rejection(item, error.problems, received_at=received_at, keep=self._max_bytes)
+            return self._rejection(item, error.problems, received_at)
+
+    def _rejection(
+        self,
+        payload: bytes,
+        problems: Sequence[Problem],
+        received_at: datetime,
+        *,
+        size: int | None = None,
+        format: str = "native",  # noqa: A002 - the column's name
+    ) -> Rejection:
+        return quarantine.rejection(
+            payload,
+            problems,
+            received_at=received_at,
+            keep=self._max_bytes,
+            size=size,
+            format=format,
+            identifiers=self._identifiers,
+        )
 
     def _row(self, raw: bytes, received_at: datetime) -> Row:
         event = parse(raw, now=received_at, max_future=self._max_future, max_bytes=self._max_bytes)

@@ -205,7 +205,7 @@ def _about_channel(given: Any) -> str:
         return f"must be one of {_CHANNEL_LIST}"
     close = get_close_matches(given, CHANNELS, 1)
     hint = f"did you mean {close[0]}? It" if close else "it"
-    return f"'{given}' is not a channel; {hint} must be one of {_CHANNEL_LIST}"
+    return f"is not a channel; {hint} must be one of {_CHANNEL_LIST}"
 
 
 def _path(where: Path, document: Any) -> Path:

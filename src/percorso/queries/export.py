@@ -26,10 +26,10 @@ class Part:
 
 
 @asynccontextmanager
-async def snapshot(engine: AsyncEngine) -> AsyncIterator[ReadSession]:
-    """A read session whose every statement sees the same, and may take as long as it must."""
+async def snapshot(engine: AsyncEngine, *, seconds: float = _LONGEST_SECONDS) -> AsyncIterator[ReadSession]:
+    """A read session whose every statement sees the same, and may take as long as it must, up to so many seconds."""
     async with (
-        reading(engine, seconds=_LONGEST_SECONDS) as session,
+        reading(engine, seconds=seconds) as session,
         session.transaction(isolation="repeatable_read", readonly=True),
     ):
         await session.execute(

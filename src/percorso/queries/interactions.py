@@ -104,13 +104,12 @@ async def by_key(session: ReadSession, key: UUID) -> Found | None:
     return None if row is None else Found(*row)
 
 
-async def revisions(session: ReadSession, interaction_id: UUID) -> list[Revision]:
-    """All that an interaction said, oldest first, what it says now last. Relies on the primary keys."""
-    now = await by_id(session, interaction_id)
+async def revisions(session: ReadSession, now: Found) -> list[Revision]:
+    """All that an interaction said, oldest first, what it says now last. Relies on the primary key."""
     rows = await session.fetch(
         "SELECT revision, document::text, replaced_at, replaced_by FROM interaction_revisions "
         "WHERE identity_id = $1 AND interaction_id = $2 ORDER BY revision",
         now.identity_id,
-        interaction_id,
+        now.interaction_id,
     )
     return [Revision(*row) for row in rows] + [Revision(now.revision, now.document, None, None)]

@@ -12,7 +12,7 @@ from percorso.queries import cursor
 from percorso.queries.cursor import Page
 from percorso.storage.database import ReadSession
 
-_COLUMNS = "rejection_id, received_at, source, sender_id, errors, payload, size, format"
+COLUMNS = "rejection_id, received_at, source, sender_id, errors, payload, size, format"
 
 
 async def page(
@@ -34,7 +34,7 @@ async def page(
     if source is not None:
         arguments.append(source)
     rows = await session.fetch(
-        f"SELECT {_COLUMNS} FROM rejected_interactions WHERE rejection_id >= $1 AND rejection_id < $2"
+        f"SELECT {COLUMNS} FROM rejected_interactions WHERE rejection_id >= $1 AND rejection_id < $2"
         f"{' AND source = $4' if source is not None else ''} ORDER BY rejection_id DESC LIMIT $3",
         *arguments,
     )
@@ -45,7 +45,7 @@ async def page(
 
 async def by_id(session: ReadSession, rejection_id: UUID) -> Record:
     """The rejected item of this id. Relies on the primary key."""
-    row = await session.fetchrow(f"SELECT {_COLUMNS} FROM rejected_interactions WHERE rejection_id = $1", rejection_id)
+    row = await session.fetchrow(f"SELECT {COLUMNS} FROM rejected_interactions WHERE rejection_id = $1", rejection_id)
     if row is None:
         raise NotFound("No rejected item has this id.")
     return row

@@ -165,9 +165,9 @@ async def reading(engine: AsyncEngine, *, seconds: float | None = None) -> Async
 
 
 @asynccontextmanager
-async def writing(engine: AsyncEngine) -> AsyncIterator[WriteSession]:
+async def writing(engine: AsyncEngine, *, seconds: float | None = None) -> AsyncIterator[WriteSession]:
     """A write session: committed at the end of the block, rolled back where the block raises; cut as a read session."""
-    async with _lent(engine, None) as connection, connection.transaction():
+    async with _lent(engine, seconds) as connection, connection.transaction():
         yield WriteSession(connection)
 
 

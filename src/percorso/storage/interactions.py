@@ -57,6 +57,15 @@ class Stored:
     enriched: str | None
 
 
+class Sender(msgspec.Struct):
+    """Of a stored document, who sent it, under which id: what its key is made of."""
+
+    source: str
+    id: str
+
+
+sender_of: Final = msgspec.json.Decoder(Sender).decode
+
 _key_row: Final = struct.Struct(">hi16si16si16s").pack
 _row_head: Final = struct.Struct(">hi16si16siqii").pack
 

@@ -4,7 +4,7 @@
 made on demand (see `partitions.py`) and are no part of this metadata.
 """
 
-from percorso.storage.tables import consents, core, identity, retention, traits
+from percorso.storage.tables import consents, core, identity, privacy, retention, traits
 from percorso.storage.tables.types import metadata
 
-__all__ = ["consents", "core", "identity", "metadata", "retention", "traits"]
+__all__ = ["consents", "core", "identity", "metadata", "privacy", "retention", "traits"]

@@ -113,6 +113,14 @@ rejected_interactions = Table(
     Column("payload", LargeBinary, nullable=False, comment="As received; its head where it was too large."),
     Column("size", Integer, nullable=False, comment="Bytes received."),
     Column("format", Text, nullable=False, comment="The wire format it came in."),
+    Column(
+        "identity_ids",
+        ARRAY(Uuid),
+        nullable=False,
+        server_default=text("'{}'"),
+        comment="Of the identifiers that could be read.",
+    ),
+    Index("rejected_interactions_identity_ids_idx", "identity_ids", postgresql_using="gin"),
     comment="Quarantine: what was refused, and why.",
 )
 

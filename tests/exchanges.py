@@ -18,6 +18,7 @@ from urllib.parse import quote
 import asyncpg
 import httpx
 
+import told
 from support import KEY, database_of
 
 NDJSON = {"Content-Type": "application/x-ndjson"}
@@ -109,7 +110,12 @@ class Served:
 
     def client(self) -> httpx.AsyncClient:
         """A client with a key that has every scope."""
-        return httpx.AsyncClient(base_url=self.url, headers={"Authorization": f"Bearer {KEY}"}, timeout=60)
+        return httpx.AsyncClient(
+            base_url=self.url,
+            headers={"Authorization": f"Bearer {KEY}"},
+            timeout=60,
+            event_hooks={"response": [told.answered]},
+        )
 
     def rss_mib(self) -> float:
         """Resident memory of the process, in MiB."""
@@ -157,6 +163,7 @@ def serving_at(database_url: str, directory: Path, **environment: str) -> Iterat
                 process.wait()
             if process.stdout is not None:
                 process.stdout.close()
+            told.tell("log", log.read_text())
 
 
 @contextmanager
