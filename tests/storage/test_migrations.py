@@ -103,7 +103,9 @@ async def test_migrations_can_be_had_as_sql(empty: str, engine: AsyncEngine) -> 
     sql = await asyncio.to_thread(schema.as_sql)
     assert "CREATE TABLE interactions" in sql
     database = await asyncpg.connect(empty)
-    await database.execute(sql)
+    # One by one, as psql does: what is made concurrently stands in no transaction.
+    for statement in sql.split(";\n"):
+        await database.execute(statement)
     await database.close()
     await schema.require(engine)
     await _check(engine)

@@ -4,7 +4,7 @@
 made on demand (see `partitions.py`) and are no part of this metadata.
 """
 
-from percorso.storage.tables import core, identity
+from percorso.storage.tables import core, followers, identity, profiles, segments
 from percorso.storage.tables.types import metadata
 
-__all__ = ["core", "identity", "metadata"]
+__all__ = ["core", "followers", "identity", "metadata", "profiles", "segments"]
