@@ -104,7 +104,7 @@ async def test_migrations_can_be_had_as_sql(empty: str, engine: AsyncEngine) -> 
     assert "CREATE TABLE interactions" in sql
     database = await asyncpg.connect(empty)
     # One by one, as psql does: what is made concurrently stands in no transaction.
-    for statement in sql.split(";\n"):
+    for statement in filter(str.strip, sql.split(";\n")):
         await database.execute(statement)
     await database.close()
     await schema.require(engine)
