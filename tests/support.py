@@ -21,8 +21,9 @@ Make = Callable[..., dict[str, Any]]
 
 
 def settings_for(url: str, **given: Any) -> Settings:
-    """The settings of a test: nothing is read from a file."""
-    return Settings(_env_file=None, database_url=SecretStr(url), bootstrap_key=SecretStr(KEY), **given)
+    """The settings of a test: nothing is read from a file, nothing done beside requests unless it is asked for."""
+    usual = {"background_workers": False}
+    return Settings(_env_file=None, database_url=SecretStr(url), bootstrap_key=SecretStr(KEY), **(usual | given))
 
 
 def database_of(url: str, name: str) -> str:

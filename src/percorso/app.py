@@ -1,6 +1,6 @@
 """The application: settings in, a FastAPI application out, whose lifespan owns the pool and the writer."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import cached_property
 from importlib.metadata import version
@@ -23,6 +23,8 @@ from percorso.ingest.writer import Writer
 from percorso.settings import Settings
 from percorso.storage import api_keys, database, deployment, schema
 from percorso.storage.database import WriteSession
+from percorso.workers import partitions
+from percorso.workers.runtime import Runtime, Worker
 
 _log = structlog.get_logger("percorso.app")
 
@@ -69,7 +71,7 @@ def create_app(settings: Settings | None = None, *, writer_class: type[Writer] =
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with serving(settings, writer_class=writer_class) as services:
+        async with serving(settings, writer_class=writer_class) as services, working(services):
             app.state.services = services
             yield
 
@@ -128,3 +130,22 @@ async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) ->
             _log.info("stopped; everything taken is committed")
     finally:
         await engine.dispose()
+
+
+def workers_of(services: Services) -> Sequence[Worker]:
+    """What is to be done beside requests."""
+    return (partitions.worker(services.engine),)
+
+
+@asynccontextmanager
+async def working(services: Services) -> AsyncIterator[None]:
+    """Within this block the process does its share of what is done beside requests, unless the settings say no."""
+    if not services.settings.background_workers:
+        yield
+        return
+    runtime = Runtime(database.url_of(services.settings), services.settings, workers_of(services))
+    await runtime.start()
+    try:
+        yield
+    finally:
+        await runtime.stop()

@@ -79,4 +79,8 @@ class Settings(BaseSettings):
         200_000, description="Identifiers a process remembers as stored, to skip writing them."
     )
     key_cache_seconds: PositiveInt = Field(5, description="How long a revoked key may still work in a running process.")
+    background_workers: bool = Field(
+        True,
+        description="Whether this process may run what is done beside requests; of all that may, one does each of it.",
+    )
     drain_seconds: PositiveInt = Field(30, description="How long a stop waits for requests in progress.")

@@ -25,3 +25,22 @@ REQUEST_SECONDS = Histogram(
     ["route"],
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60),
 )
+WORKER_SECONDS = Histogram(
+    "percorso_worker_seconds",
+    "Time of one run of a background worker, seconds; its count is that of the runs.",
+    ["worker"],
+    buckets=(0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300, 1800, 7200),
+)
+WORKER_FAILURES = Counter("percorso_worker_failures", "Runs of a background worker that failed.", ["worker"])
+WORKER_LAST_SUCCESS = Gauge(
+    "percorso_worker_last_success_timestamp_seconds",
+    "When a background worker last did its work here, Unix time.",
+    ["worker"],
+    multiprocess_mode="max",
+)
+WORKER_LEADER = Gauge(
+    "percorso_worker_leader",
+    "1 where a process of this service runs the background worker.",
+    ["worker"],
+    multiprocess_mode="livesum",
+)

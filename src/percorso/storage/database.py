@@ -80,9 +80,9 @@ def _still_open(connection: Any, *_: object) -> None:
         raise DisconnectionError
 
 
-async def connect(url: str, settings: Settings, *, name: str) -> "asyncpg.Connection[asyncpg.Record]":
-    """One plain asyncpg connection, for COPY; `name` shows in `pg_stat_activity`."""
-    return await _open(url, settings, name=name, longest=settings.commit_timeout_seconds)
+async def connect(url: str, settings: Settings, *, name: str, **others: str) -> "asyncpg.Connection[asyncpg.Record]":
+    """One plain asyncpg connection of its own; `name` shows in `pg_stat_activity`, `others` are server settings."""
+    return await _open(url, settings, name=name, longest=settings.commit_timeout_seconds, **others)
 
 
 async def _open(

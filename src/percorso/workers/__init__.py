@@ -1,0 +1,1 @@
+"""What runs beside requests: one worker a file, run by `runtime.py`."""
