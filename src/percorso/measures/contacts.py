@@ -1,0 +1,238 @@
+"""A contact: of a stored interaction, only what the measures need, read from its document as quickly as that goes."""
+
+from collections.abc import Callable
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from percorso import ids
+
+NO_CURRENCY: Final = "XXX"
+"""ISO 4217's code for an amount whose currency is not known."""
+
+_BEST: Final = 5.0
+_WORST: Final = 1.0
+_SCALES: Final = {"nps": (0.0, 10.0), "csat": (1.0, 5.0), "ces": (1.0, 7.0), "stars": (1.0, 5.0), "thumbs": (0.0, 1.0)}
+"""The usual scale of each metric, where the sender does not say."""
+
+
+class Answer(msgspec.Struct, frozen=True, gc=False):
+    """An answer to a question about satisfaction; `scaled` from 0, the lowest answer possible, to 1, the highest."""
+
+    metric: str
+    score: float
+    scaled: float
+
+
+class Contact(msgspec.Struct, eq=False, gc=False):
+    """One interaction, as the measures see it.
+
+    `at` is its Unix time in ms and `offset` the sender's offset from UTC in minutes, None where it was given in UTC.
+    `act` is what was done in a mail or on a network, `rating` a review's from 0 to 1, `amount` what an order or a
+    basket came to, `order` and `order_status` which order it is of and what became of it.
+    """
+
+    id: UUID
+    at: int
+    channel: str
+    kind: str | None
+    function: str | None
+    direction: str
+    offset: int | None
+    agent: str | None
+    conversation: str | None
+    case: str | None
+    status: str | None
+    outcome: str | None
+    resolution: str | None
+    sentiment: float | None
+    answers: tuple[Answer, ...]
+    topics: tuple[str, ...]
+    act: str | None = None
+    rating: float | None = None
+    purpose: str | None = None
+    amount: float | None = None
+    currency: str = NO_CURRENCY
+    order: str | None = None
+    order_status: str | None = None
+
+
+class _Sentiment(msgspec.Struct, gc=False):
+    score: float | None = None
+    label: str | None = None
+
+
+class _Feedback(msgspec.Struct, gc=False):
+    metric: str
+    score: float | None = None
+    min: float | None = None
+    max: float | None = None
+
+
+class _Document(msgspec.Struct, gc=False):
+    """Of a document, what is not in the columns beside it and the measures need."""
+
+    occurred_at: str | None = None
+    agent: str | None = None
+    conversation: str | None = None
+    case: str | None = None
+    status: str | None = None
+    outcome: str | None = None
+    resolution: str | None = None
+    sentiment: _Sentiment | None = None
+    feedback: list[_Feedback] | None = None
+    topics: tuple[str, ...] | None = None
+    details: msgspec.Raw = msgspec.Raw()
+
+
+class _Money(msgspec.Struct, gc=False):
+    amount: float | None = None
+    currency: str | None = None
+
+
+class _Rating(msgspec.Struct, gc=False):
+    value: float | None = None
+    best: float | None = None
+    worst: float | None = None
+
+
+class _Mail(msgspec.Struct, gc=False):
+    event: str | None = None
+
+
+class _Social(msgspec.Struct, gc=False):
+    action: str | None = None
+
+
+class _Visit(msgspec.Struct, gc=False):
+    purpose: str | None = None
+    basket: _Money | None = None
+
+
+class _Site(msgspec.Struct, gc=False):
+    rating: _Rating | None = None
+
+
+class _Purchase(msgspec.Struct, gc=False):
+    order_id: str
+    total: _Money | None = None
+    status: str | None = None
+
+
+_document = msgspec.json.Decoder(_Document).decode
+_mail = msgspec.json.Decoder(_Mail | None).decode
+_social = msgspec.json.Decoder(_Social).decode
+_visit = msgspec.json.Decoder(_Visit | None).decode
+_site = msgspec.json.Decoder(_Site).decode
+_purchase = msgspec.json.Decoder(_Purchase).decode
+
+_LABELS: Final = {"positive": 0.5, "neutral": 0.0, "mixed": 0.0, "negative": -0.5}
+"""The score of a feeling that was only put in a word: the middle of its half of the scale."""
+
+
+def read(
+    interaction_id: UUID, channel: str, kind: str | None, function: str | None, direction: str, document: str | bytes
+) -> Contact:
+    """The contact of a stored interaction: its columns and its document, which must be one that percorso stored."""
+    said = _document(document)
+    contact = Contact(
+        interaction_id,
+        ids.occurred_ms(interaction_id.bytes),
+        channel,
+        kind,
+        function,
+        direction,
+        None if said.occurred_at is None else _offset(said.occurred_at),
+        said.agent,
+        said.conversation,
+        said.case,
+        said.status,
+        said.outcome,
+        said.resolution,
+        None if said.sentiment is None else _felt(said.sentiment),
+        () if said.feedback is None else _answers(said.feedback),
+        said.topics or (),
+    )
+    if (add := _DETAILS.get(channel)) is not None and said.details:
+        add(contact, said.details)
+    return contact
+
+
+def _offset(moment: str) -> int | None:
+    """The offset of an RFC 3339 moment in minutes.
+
+    `Z` and `-00:00` say that the moment is known and the local time is not (RFC 9557, section 2).
+    """
+    if moment[-1] in "Zz" or moment.endswith("-00:00"):
+        return None
+    minutes = int(moment[-5:-3]) * 60 + int(moment[-2:])
+    return -minutes if moment[-6] == "-" else minutes
+
+
+def _felt(sentiment: _Sentiment) -> float | None:
+    if sentiment.score is None:
+        return None if sentiment.label is None else _LABELS.get(sentiment.label)
+    return sentiment.score
+
+
+def _answers(feedback: list[_Feedback]) -> tuple[Answer, ...]:
+    """The answers that have a score, on a scale that is said or usual."""
+    found = []
+    for each in feedback:
+        usual = _SCALES.get(each.metric)
+        low = each.min if each.min is not None else usual and usual[0]
+        high = each.max if each.max is not None else usual and usual[1]
+        if each.score is not None and low is not None and high is not None and low < high:
+            found.append(Answer(each.metric, each.score, min(max((each.score - low) / (high - low), 0.0), 1.0)))
+    return tuple(found)
+
+
+def _add_mail(contact: Contact, details: msgspec.Raw) -> None:
+    if mail := _mail(details):
+        contact.act = mail.event
+
+
+def _add_social(contact: Contact, details: msgspec.Raw) -> None:
+    contact.act = _social(details).action
+
+
+def _add_visit(contact: Contact, details: msgspec.Raw) -> None:
+    if visit := _visit(details):
+        contact.purpose = visit.purpose
+        _add_money(contact, visit.basket)
+
+
+def _add_site(contact: Contact, details: msgspec.Raw) -> None:
+    rating = _site(details).rating
+    if rating is None or rating.value is None:
+        return
+    # The bounds of a rating that names none are those of schema.org's Rating.
+    best = _BEST if rating.best is None else rating.best
+    worst = _WORST if rating.worst is None else rating.worst
+    if best != worst:
+        contact.rating = min(max((rating.value - worst) / (best - worst), 0.0), 1.0)
+
+
+def _add_purchase(contact: Contact, details: msgspec.Raw) -> None:
+    purchase = _purchase(details)
+    contact.order, contact.order_status = purchase.order_id, purchase.status
+    _add_money(contact, purchase.total)
+
+
+def _add_money(contact: Contact, money: _Money | None) -> None:
+    if money is not None and money.amount is not None:
+        contact.amount, contact.currency = money.amount, money.currency or NO_CURRENCY
+
+
+_DETAILS: Final[dict[str, Callable[[Contact, msgspec.Raw], None]]] = {
+    "email": _add_mail,
+    "social": _add_social,
+    "store_visit": _add_visit,
+    "field_visit": _add_visit,
+    "kiosk": _add_visit,
+    "event": _add_visit,
+    "review": _add_site,
+    "community": _add_site,
+    "purchase": _add_purchase,
+}

@@ -1,0 +1,112 @@
+"""Whether the customer had to come back about the same matter, or had it settled at the first contact."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Final
+
+from pydantic import Field
+
+from percorso import ids
+from percorso.measures.contacts import Contact
+from percorso.measures.evidence import NAMED, Id
+from percorso.measures.threads import reaches_out
+
+WITHIN_MS: Final = 7 * 86_400_000
+"""Contact centres look back seven days for a repeat: most who were not helped are back by then."""
+
+_JUDGED: Final = frozenset(("resolved", "unresolved", "escalated", "follow_up"))
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """A contact about what an earlier one was about already."""
+
+    interaction_id: Annotated[Id, Field(description="The contact.")]
+    at: Annotated[datetime, Field(description="When it was.")]
+    of: Annotated[Id, Field(description="The contact that it repeats.")]
+    about: Annotated[str, Field(description="What both share: `case …` or `topic …`.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Repeats:
+    """How often the customer reached out about the same topic or case again within 7 days."""
+
+    count: Annotated[int, Field(description="How many repeats there were.")]
+    share: Annotated[
+        float | None,
+        Field(description="The share of the contacts with which the customer reached out. Null: there are none."),
+    ]
+    latest: Annotated[list[Repeat], Field(description="The latest of them, at most 100.")]
+
+
+@dataclass(frozen=True, slots=True)
+class FirstContactResolution:
+    """How many matters were settled by the first contact about them."""
+
+    resolved: Annotated[int, Field(description="Matters settled at the first contact.")]
+    of: Annotated[int, Field(description="Matters whose first contact says how it ended.")]
+    share: Annotated[float | None, Field(description="The one divided by the other. Null: there are none.")]
+
+
+def find_repeats(contacts: Sequence[Contact]) -> list[Repeat]:
+    """Every repeat, in order of time.
+
+    A repeat is a contact with which the customer reaches out (`threads.reaches_out`) no later than 7 days after another
+    one of the same case or with a topic in common. More messages of a conversation repeat nothing: it is one contact.
+    """
+    latest: dict[str, Contact] = {}
+    conversations: set[str] = set()
+    found = []
+    for contact in contacts:
+        if not (contact.case or contact.topics) or not reaches_out(contact):
+            continue
+        matters = [f"topic {topic.casefold()}" for topic in contact.topics]
+        if contact.case is not None:
+            matters.insert(0, f"case {contact.case}")
+        if contact.conversation is None or contact.conversation not in conversations:
+            for matter in matters:
+                before = latest.get(matter)
+                if before is not None and contact.at - before.at <= WITHIN_MS:
+                    found.append(Repeat(contact.id, ids.from_unix_ms(contact.at), before.id, matter))
+                    break
+        if contact.conversation is not None:
+            conversations.add(contact.conversation)
+        latest |= dict.fromkeys(matters, contact)
+    return found
+
+
+def repeats(contacts: Sequence[Contact], found: Sequence[Repeat]) -> Repeats:
+    """The repeats that were found among these contacts."""
+    reached_out = sum(map(reaches_out, contacts))
+    return Repeats(len(found), round(len(found) / reached_out, 4) if reached_out else None, list(found[-NAMED:]))
+
+
+def first_contacts(contacts: Sequence[Contact], found: Sequence[Repeat]) -> list[tuple[Contact, bool]]:
+    """The first contact of each matter that says how it ended, and whether that settled the matter.
+
+    A matter is a case, or a contact without one. It was settled at the first contact where that says `resolved` and the
+    customer neither reached out in the same case again nor came back about it (`find_repeats`): first contact
+    resolution as contact centres define it, measured by what the customer did and not by what an agent claimed alone.
+    """
+    again = {repeat.interaction_id for repeat in found}
+    repeated = {repeat.of for repeat in found}
+    reached_out = [contact for contact in contacts if reaches_out(contact)]
+    in_case = Counter(contact.case for contact in reached_out)
+    seen: set[str] = set()
+    first = []
+    for contact in reached_out:
+        if contact.case is not None:
+            if contact.case in seen:
+                continue
+            seen.add(contact.case)
+        if contact.id not in again and contact.resolution in _JUDGED:
+            settled = contact.resolution == "resolved" and contact.id not in repeated
+            first.append((contact, settled and (contact.case is None or in_case[contact.case] == 1)))
+    return first
+
+
+def first_contact_resolution(first: Sequence[bool]) -> FirstContactResolution:
+    """Of matters, by whether the first contact settled each, how many it did."""
+    return FirstContactResolution(sum(first), len(first), round(sum(first) / len(first), 4) if first else None)

@@ -1,0 +1,121 @@
+"""How long the customer waited for an answer, and who still waits."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from statistics import median
+from typing import Annotated
+
+from pydantic import Field
+
+from percorso import ids
+from percorso.measures.contacts import Contact
+from percorso.measures.evidence import NAMED, Id
+from percorso.measures.threads import answers, asks, settles, threads
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseTime:
+    """How quickly the organisation answered."""
+
+    answered: Annotated[int, Field(description="How many times the customer was answered.")]
+    median_seconds: Annotated[
+        float | None, Field(description="The median time from asking to the answer. Null: never answered.")
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """A customer who waits: an inbound contact, and those after it, that nothing answered."""
+
+    interaction_id: Annotated[Id, Field(description="The first interaction that was not answered.")]
+    interactions: Annotated[int, Field(description="How many times the customer has asked since, that one included.")]
+    channel: Annotated[str, Field(description="The channel of the first.")]
+    since: Annotated[datetime, Field(description="Since when the customer waits.")]
+    waiting_seconds: Annotated[int, Field(description="How long that is, at `as_of`.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Responses:
+    """Answers to inbound contacts, within one conversation or case."""
+
+    overall: ResponseTime
+    by_channel: Annotated[
+        dict[str, ResponseTime], Field(description="The same by the channel on which the customer asked.")
+    ]
+    waiting: Annotated[int, Field(description="How many times the customer still waits for an answer.")]
+    unanswered: Annotated[list[Unanswered], Field(description="Which those are, the longest wait first; at most 100.")]
+    unthreaded: Annotated[
+        int,
+        Field(
+            description="Inbound contacts that ask for an answer and name neither conversation nor case, so that "
+            "nothing can be said of an answer."
+        ),
+    ]
+
+
+class _Wait:
+    """A customer waiting: since which contact, how often they asked, and in which threads."""
+
+    __slots__ = ("asked", "contact", "threads")
+
+    def __init__(self, contact: Contact) -> None:
+        self.contact = contact
+        self.asked = 0
+        self.threads: set[str] = set()
+
+
+def responses(contacts: Sequence[Contact], now_ms: int) -> Responses:
+    """Pair what asks with what answers, in order of time.
+
+    A wait begins with a contact that asks for an answer (`threads.asks`) and ends with the next one in the same
+    conversation or case that answers (`threads.answers`); asking again meanwhile is the same wait. It also ends,
+    without a response time, with a contact that says the matter is settled. Help desks call this the time to first
+    response, taken here of every turn and not of the first alone; medians, since a few forgotten ones carry a mean.
+    """
+    open_: dict[str, _Wait] = {}
+    times: dict[str, list[float]] = {}
+    unthreaded = 0
+    for contact in contacts:
+        within = threads(contact)
+        if asks(contact):
+            if not within:
+                unthreaded += 1
+                continue
+            first, *others = [*_waits(open_, within), _Wait(contact)]
+            first.asked += 1
+            first.threads.update(within)
+            for other in others:
+                first.asked += other.asked
+                first.threads |= other.threads
+            open_ |= dict.fromkeys(first.threads, first)
+        elif within and ((answered := answers(contact)) or settles(contact)):
+            for wait in _waits(open_, within):
+                for thread in wait.threads:
+                    del open_[thread]
+                if answered:
+                    times.setdefault(wait.contact.channel, []).append((contact.at - wait.contact.at) / 1000)
+    waits = _waits(open_, open_)
+    return Responses(
+        _time([each for channel in times.values() for each in channel]),
+        {channel: _time(each) for channel, each in sorted(times.items())},
+        len(waits),
+        [_unanswered(wait, now_ms) for wait in waits[:NAMED]],
+        unthreaded,
+    )
+
+
+def _waits(open_: dict[str, _Wait], within: Iterable[str]) -> list[_Wait]:
+    """The waits of these threads, each once, the longest first."""
+    found = {id(open_[thread]): open_[thread] for thread in within if thread in open_}
+    return sorted(found.values(), key=lambda wait: wait.contact.id)
+
+
+def _time(seconds: Sequence[float]) -> ResponseTime:
+    return ResponseTime(len(seconds), round(median(seconds), 3) if seconds else None)
+
+
+def _unanswered(wait: _Wait, now_ms: int) -> Unanswered:
+    first = wait.contact
+    waiting = max(now_ms - first.at, 0) // 1000
+    return Unanswered(first.id, wait.asked, first.channel, ids.from_unix_ms(first.at), waiting)
