@@ -35,13 +35,13 @@ CREATE TABLE customer_profiles (
     interactions integer NOT NULL,
     channels text[] NOT NULL,
     relationship text NOT NULL,
-    score double precision NOT NULL,
+    score integer NOT NULL,
     open_complaints integer NOT NULL,
     purchases integer NOT NULL,
     last_purchase_at timestamptz,
-    spent numeric,
+    spent double precision,
     currency text,
-    overdue boolean NOT NULL,
+    overdue boolean,
     recency_score integer,
     frequency_score integer,
     monetary_score integer,
@@ -101,8 +101,9 @@ COMMENT ON COLUMN customer_profiles.first_at IS 'The first contact.';
 COMMENT ON COLUMN customer_profiles.last_at IS 'The last contact; -infinity where there was none.';
 COMMENT ON COLUMN customer_profiles.relationship IS 'solid, watch or cracked.';
 COMMENT ON COLUMN customer_profiles.score IS 'Of the relationship.';
-COMMENT ON COLUMN customer_profiles.spent IS 'In the currency in which most was spent.';
-COMMENT ON COLUMN customer_profiles.overdue IS 'Whether a purchase was to be expected by now.';
+COMMENT ON COLUMN customer_profiles.spent IS 'In the currency of most purchases.';
+COMMENT ON COLUMN customer_profiles.overdue IS 
+    'Whether a purchase was to be expected by now; null: not known.';
 COMMENT ON COLUMN customer_profiles.recency_score IS '1 to 5, the fifth that it falls in; null: too few bought.';
 COMMENT ON COLUMN customer_profiles.rfm IS 'The class that follows from the three scores.';
 COMMENT ON COLUMN customer_profiles.traits IS 'The present ones, by name.';

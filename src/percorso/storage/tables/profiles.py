@@ -1,6 +1,6 @@
 """Profiles: what is said of each customer, kept ready so that customers can be found by it."""
 
-from sqlalchemy import ARRAY, BigInteger, Boolean, Column, Double, Index, Integer, Numeric, Table, Text, Uuid
+from sqlalchemy import ARRAY, BigInteger, Boolean, Column, Double, Index, Integer, Table, Text, Uuid
 from sqlalchemy.dialects.postgresql import JSONB
 
 from percorso.storage.tables.types import metadata, moment
@@ -16,13 +16,13 @@ customer_profiles = Table(
     Column("interactions", Integer, nullable=False),
     Column("channels", ARRAY(Text), nullable=False),
     Column("relationship", Text, nullable=False, comment="solid, watch or cracked."),
-    Column("score", Double, nullable=False, comment="Of the relationship."),
+    Column("score", Integer, nullable=False, comment="Of the relationship."),
     Column("open_complaints", Integer, nullable=False),
     Column("purchases", Integer, nullable=False),
     Column("last_purchase_at", moment()),
-    Column("spent", Numeric, comment="In the currency in which most was spent."),
+    Column("spent", Double, comment="In the currency of most purchases."),
     Column("currency", Text),
-    Column("overdue", Boolean, nullable=False, comment="Whether a purchase was to be expected by now."),
+    Column("overdue", Boolean, comment="Whether a purchase was to be expected by now; null: not known."),
     Column("recency_score", Integer, comment="1 to 5, the fifth that it falls in; null: too few bought."),
     Column("frequency_score", Integer),
     Column("monetary_score", Integer),

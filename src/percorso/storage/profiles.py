@@ -1,0 +1,153 @@
+"""Profiles of customers, and the bounds of the fifths that buyers are classed by."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import msgspec
+from asyncpg.pgproto.pgproto import UUID
+
+from percorso.storage.database import WriteSession
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What a customer's summary said at `computed_at`, as far as customers are found by it; `traits` is JSON."""
+
+    customer_id: UUID
+    computed_at: datetime
+    identity_ids: Sequence[UUID]
+    first_at: datetime | None
+    last_at: datetime | None
+    interactions: int
+    channels: Sequence[str]
+    relationship: str
+    score: int
+    open_complaints: int
+    purchases: int
+    last_purchase_at: datetime | None
+    spent: float | None
+    currency: str | None
+    overdue: bool | None
+    traits: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The highest values of the four lower fifths of `buyers`; `currency` is empty where the measure is not money."""
+
+    measure: str
+    currency: str
+    bounds: Sequence[float]
+    buyers: int
+
+
+_TYPES: Final = {
+    "customer_id": "uuid",
+    "computed_at": "timestamptz",
+    "identity_ids": "uuid[]",
+    "first_at": "timestamptz",
+    "last_at": "timestamptz",
+    "interactions": "integer",
+    "channels": "text[]",
+    "relationship": "text",
+    "score": "integer",
+    "open_complaints": "integer",
+    "purchases": "integer",
+    "last_purchase_at": "timestamptz",
+    "spent": "double precision",
+    "currency": "text",
+    "overdue": "boolean",
+    "traits": "jsonb",
+}
+_NAMES: Final = ", ".join(_TYPES)
+_SCORES: Final = ("recency_score", "frequency_score", "monetary_score", "rfm")
+
+
+def _score(measure: str, value: str, currency: str = "''") -> str:
+    """SQL: the fifth that a value falls in, 1 to 5; null where it is, or where too few bought.
+
+    Those of one value fall in the same fifth, the lowest of those that they reach into.
+    """
+    return (
+        "(SELECT 1 + (SELECT count(*) FROM unnest(b.bounds) AS bound WHERE bound < v.value)::integer "
+        f"FROM (SELECT ({value})::double precision AS value) AS v JOIN rfm_bounds b ON b.measure = '{measure}' "
+        f"AND b.currency = {currency} WHERE v.value IS NOT NULL AND p.purchases > 0)"
+    )
+
+
+_SCORED: Final = (
+    "CROSS JOIN LATERAL (SELECT "
+    f"{_score('recency', 'extract(epoch FROM p.last_purchase_at)')} AS recency_score, "
+    f"{_score('frequency', 'p.purchases')} AS frequency_score, "
+    f"{_score('monetary', 'p.spent', 'p.currency')} AS monetary_score) AS s "
+    # The mean of the two scores, rounded half up.
+    "CROSS JOIN LATERAL (SELECT ($1::text[])"
+    "[s.recency_score][(s.frequency_score + coalesce(s.monetary_score, s.frequency_score) + 1) / 2] AS rfm) AS c"
+)
+"""SQL: the scores of profiles `p` by the present bounds, and the class that follows; $1 is the table of classes."""
+
+
+async def put(session: WriteSession, profiles: Sequence[Profile], classes: Sequence[Sequence[str]]) -> None:
+    """Store profiles, each in the place of the customer's older one, and class those who bought.
+
+    `classes` has the class by the score of recency and the mean of the other two scores. One whose customer is none any more is left out: whoever merges, splits or erases it waits until this transaction
+    ends. Sorted by customer, since so are the locks.
+    """
+    rows = [
+        {name: getattr(profile, name) for name in _TYPES}
+        | {"last_at": profile.last_at or "-infinity", "traits": msgspec.Raw(profile.traits.encode())}
+        for profile in sorted(profiles, key=lambda each: each.customer_id)
+    ]
+    updates = ", ".join(f"{name} = excluded.{name}" for name in (*_TYPES, *_SCORES) if name != "customer_id")
+    await session.execute(
+        "WITH held AS MATERIALIZED (SELECT p.* FROM jsonb_to_recordset($2::text::jsonb) "
+        f"AS p({', '.join(f'{name} {type_}' for name, type_ in _TYPES.items())}) "
+        "JOIN identities i ON i.identity_id = p.customer_id AND i.customer_id = p.customer_id FOR KEY SHARE OF i) "
+        f"INSERT INTO customer_profiles ({_NAMES}, {', '.join(_SCORES)}) "
+        f"SELECT {', '.join(f'p.{name}' for name in _TYPES)}, {', '.join(_SCORES)} FROM held p {_SCORED} "
+        f"ON CONFLICT (customer_id) DO UPDATE SET {updates} "
+        "WHERE customer_profiles.computed_at <= excluded.computed_at",
+        classes,
+        msgspec.json.encode(rows, enc_hook=str).decode(),
+    )
+
+
+async def forget(session: WriteSession, customer_ids: Sequence[UUID]) -> None:
+    """Delete the profiles of those that are no customers any more. Relies on the primary keys."""
+    await session.execute(
+        "DELETE FROM customer_profiles p WHERE p.customer_id = ANY($1) AND NOT EXISTS ("
+        "SELECT FROM identities i WHERE i.identity_id = p.customer_id AND i.customer_id = p.customer_id)",
+        customer_ids,
+    )
+
+
+async def put_bounds(session: WriteSession, bounds: Sequence[Bounds], *, at: datetime) -> None:
+    """Put these bounds in the place of all others."""
+    await session.execute("DELETE FROM rfm_bounds")
+    await session.executemany(
+        "INSERT INTO rfm_bounds (measure, currency, bounds, buyers, computed_at) VALUES ($1, $2, $3, $4, $5)",
+        [(each.measure, each.currency, each.bounds, each.buyers, at) for each in bounds],
+    )
+
+
+async def classify(session: WriteSession, after: UUID, classes: Sequence[Sequence[str]], *, limit: int) -> UUID | None:
+    """Class the next `limit` buyers by the present bounds; the last of them, None where there are no more.
+
+    Relies on `customer_profiles_buying_idx`.
+    """
+    last: UUID | None = await session.fetchval(
+        "WITH slice AS MATERIALIZED (SELECT customer_id FROM customer_profiles WHERE purchases > 0 AND customer_id > $2 "
+        "ORDER BY customer_id LIMIT $3 FOR NO KEY UPDATE), "
+        f"changed AS (UPDATE customer_profiles SET {', '.join(f'{name} = n.{name}' for name in _SCORES)} "
+        f"FROM (SELECT p.customer_id, {', '.join(_SCORES)} FROM slice JOIN customer_profiles p USING (customer_id) "
+        f"{_SCORED}) AS n WHERE customer_profiles.customer_id = n.customer_id AND "
+        f"({', '.join(f'customer_profiles.{name}' for name in _SCORES)}) IS DISTINCT FROM "
+        f"({', '.join(f'n.{name}' for name in _SCORES)})) "
+        "SELECT customer_id FROM slice ORDER BY customer_id DESC LIMIT 1",
+        classes,
+        after,
+        limit,
+    )
+    return last
