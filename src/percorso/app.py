@@ -11,7 +11,19 @@ from fastapi import Depends, FastAPI
 from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from percorso.http import batches, customers, health, interactions, keys, openapi, problems, rejected, touchpoints
+from percorso.http import (
+    batches,
+    consents,
+    customers,
+    health,
+    interactions,
+    keys,
+    openapi,
+    problems,
+    rejected,
+    touchpoints,
+    traits,
+)
 from percorso.http.access import SCOPES, Keys
 from percorso.http.middleware import Bounded, EncodedSlashes, Observed
 from percorso.http.parameters import only_known
@@ -88,7 +100,8 @@ def create_app(settings: Settings | None = None, *, writer_class: type[Writer] =
         most_requests=settings.max_concurrent_requests,
     )
     interactions.add_storing(app.router)
-    for room in (interactions, batches, customers, touchpoints, rejected, keys, health):
+    # What a customer's path goes on with is found before the customer, whose name may hold slashes.
+    for room in (interactions, batches, traits, consents, customers, touchpoints, rejected, keys, health):
         app.include_router(room.router)
     problems.install(app)
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]

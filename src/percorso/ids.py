@@ -14,6 +14,7 @@ All hashes are BLAKE2b with the deployment's salt as the key, so that an id tell
 whoever lacks the salt.
 """
 
+import json
 import struct
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -90,3 +91,8 @@ def unix_ms(moment: datetime) -> int:
 def from_unix_ms(milliseconds: int) -> datetime:
     """The moment of a Unix time in ms."""
     return datetime.fromtimestamp(milliseconds // 1000, UTC).replace(microsecond=milliseconds % 1000 * 1000)
+
+
+def statement_digest(*said: str | None) -> bytes:
+    """The 16 bytes that stand for all that a statement says; without the salt, for it stands beside what it is of."""
+    return blake2b(json.dumps(said).encode(), digest_size=16, person=b"statement").digest()

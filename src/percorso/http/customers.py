@@ -5,12 +5,14 @@ from fastapi.responses import Response
 
 from percorso.http import answers
 from percorso.http.access import MayRead
+from percorso.http.consents import document
 from percorso.http.documented import CustomerDocument, Journey
 from percorso.http.documented import answers as documented
 from percorso.http.parameters import Cursor, Details, Filtered, TheCustomer, narrowed, only_known
 from percorso.http.routing import DirectRoute
 from percorso.http.services import Use
-from percorso.queries import customers, journey
+from percorso.http.traits import by_name
+from percorso.queries import consents, customers, journey, traits
 from percorso.storage.database import reading
 
 router = APIRouter(
@@ -51,13 +53,15 @@ async def read_journey(
     responses=documented(CustomerDocument, 404, says="The customer."),
 )
 async def read_customer(request: Request, _: MayRead, customer: TheCustomer, use: Use) -> Response:
-    """Read who a customer is: every identifier, the first and the last contact, and how many there were.
+    """Read who a customer is: identifiers, the first and the last contact, how many there were, traits and consents.
 
     Ids that a customer had before it was joined with another keep working; `customer_id` is the present one.
     """
     async with reading(use.engine) as session:
         this = await customers.by_identity(session, customer)
         contact = await customers.contact(session, this)
+        said = await traits.current(session, this.identity_ids)
+        agreed = await consents.current(session, this.identity_ids)
     content = {
         "customer_id": str(this.customer_id),
         "identifiers": [
@@ -72,5 +76,7 @@ async def read_customer(request: Request, _: MayRead, customer: TheCustomer, use
         "first_contact_at": None if contact.first_at is None else answers.moment(contact.first_at),
         "last_contact_at": None if contact.last_at is None else answers.moment(contact.last_at),
         "interactions": {"total": contact.interactions, "by_channel": contact.by_channel},
+        "traits": by_name(said),
+        "consents": [document(consent) for consent in agreed],
     }
     return answers.tagged(request, answers.json_response(content))

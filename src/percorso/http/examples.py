@@ -89,6 +89,71 @@ REVISIONS: Final[Example] = {
     ],
     "next_cursor": None,
 }
+SAID_TRAITS: Final[Example] = {
+    "traits": {"first_name": "Anna", "language": "it", "tier": {"name": "gold", "points": 4120}, "nickname": None},
+    "occurred_at": "2026-11-20T10:00:00+01:00",
+    "source": "crm",
+}
+_TRAIT: Final[Example] = {
+    "value": "it",
+    "occurred_at": "2026-11-20T09:00:00.000Z",
+    "source": "crm",
+    "received_at": _RECEIVED_AT,
+    "set_by": "crm-connector",
+}
+TRAITS: Final[Example] = {
+    "customer_id": CUSTOMER_ID,
+    "traits": {"language": _TRAIT, "tier": _TRAIT | {"value": {"name": "gold", "points": 4120}}},
+}
+TRAIT_HISTORY: Final[Example] = {
+    "customer_id": CUSTOMER_ID,
+    "items": [
+        {"name": "language"} | _TRAIT,
+        {"name": "language"} | _TRAIT | {"value": "de", "occurred_at": "2026-03-02T08:15:00.000Z"},
+    ],
+    "next_cursor": None,
+}
+SAID_CONSENTS: Final[Example] = {
+    "consents": [
+        {
+            "purpose": "marketing",
+            "channel": "email",
+            "status": "granted",
+            "occurred_at": "2026-11-20T10:00:00+01:00",
+            "lawful_basis": "consent",
+            "evidence": "newsletter form, version 7, double opt-in",
+            "source": "shop",
+        }
+    ]
+}
+_CONSENT: Final[Example] = {
+    "purpose": "marketing",
+    "channel": "email",
+    "status": "granted",
+    "occurred_at": "2026-11-20T09:00:00.000Z",
+    "lawful_basis": "consent",
+    "evidence": "newsletter form, version 7, double opt-in",
+    "interaction_id": None,
+    "source": "shop",
+    "received_at": _RECEIVED_AT,
+    "set_by": "shop-connector",
+}
+_OPT_OUT: Final[Example] = _CONSENT | {
+    "channel": "sms",
+    "status": "denied",
+    "evidence": None,
+    "interaction_id": INTERACTION_ID,
+    "set_by": None,
+}
+CONSENTS: Final[Example] = {
+    "customer_id": CUSTOMER_ID,
+    "items": [_CONSENT],
+    "next_cursor": None,
+    "allowed": True,
+    "reason": "granted",
+    "decided_by": _CONSENT,
+}
+CONSENT_HISTORY: Final[Example] = {"customer_id": CUSTOMER_ID, "items": [_CONSENT, _OPT_OUT], "next_cursor": None}
 CUSTOMER: Final[Example] = {
     "customer_id": CUSTOMER_ID,
     "identifiers": [
@@ -97,6 +162,8 @@ CUSTOMER: Final[Example] = {
     "first_contact_at": "2026-03-02T08:15:00.000Z",
     "last_contact_at": "2026-11-20T09:00:00.000Z",
     "interactions": {"total": 23, "by_channel": {"email": 4, "phone": 19}},
+    "traits": TRAITS["traits"],
+    "consents": [_CONSENT, _OPT_OUT],
 }
 TOUCHPOINT: Final[Example] = {
     "slug": "support-line",

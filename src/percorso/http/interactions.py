@@ -145,7 +145,8 @@ async def enrich_interaction(request: Request, interaction_id: InteractionId, ke
     """Add to an interaction what became known later, as a JSON merge patch (RFC 7396).
 
     Only status, outcome, resolution, sentiment, feedback, topics, text, attachments and attributes can be changed;
-    `null` removes. What it said before stays readable under `/revisions`.
+    `null` removes. What it said before stays readable under `/revisions`. An outcome that gives or takes away consent
+    does so: taken away from now on, given from when the interaction occurred.
     """
     body = await bodies.read(request, cap=use.settings.max_batch_bytes)
     this = UUID(interaction_id.bytes)
@@ -170,7 +171,10 @@ async def enrich_interaction(request: Request, interaction_id: InteractionId, ke
     responses=documented(None, 404, status=204, says="Deleted."),
 )
 async def delete_interaction(interaction_id: InteractionId, _: MayWrite, use: Use) -> Response:
-    """Delete an interaction with its revisions. Sent again, it is a duplicate: it does not come back."""
+    """Delete an interaction with its revisions. Sent again, it is a duplicate: it does not come back.
+
+    A consent that it gave or took away stays: what the customer said was said.
+    """
     async with writing(use.engine) as session:
         await enrich.delete(session, UUID(interaction_id.bytes), generation=use.deployment.generation)
     return Response(status_code=HTTPStatus.NO_CONTENT)

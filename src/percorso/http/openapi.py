@@ -7,9 +7,8 @@ from fastapi.openapi.utils import get_openapi
 
 from percorso.http import documented, examples
 from percorso.http.documented import ProblemDocument
+from percorso.http.payloads import REFERENCE
 from percorso.interaction import ENRICHMENT, INTERACTION
-
-_REFERENCE = "#/components/schemas/{model}"
 
 
 def document(app: FastAPI) -> dict[str, Any]:
@@ -24,12 +23,15 @@ def document(app: FastAPI) -> dict[str, Any]:
     )
     schemas = made["components"]["schemas"]
     for name, schema in (
-        ("Interaction", INTERACTION.json_schema(ref_template=_REFERENCE) | {"examples": [examples.GIVEN]}),
-        ("Enrichment", ENRICHMENT.json_schema(ref_template=_REFERENCE) | {"examples": [examples.PATCH]}),
-        ("ProblemDocument", ProblemDocument.model_json_schema(ref_template=_REFERENCE)),
+        ("Interaction", INTERACTION.json_schema(ref_template=REFERENCE) | {"examples": [examples.GIVEN]}),
+        ("Enrichment", ENRICHMENT.json_schema(ref_template=REFERENCE) | {"examples": [examples.PATCH]}),
+        ("ProblemDocument", ProblemDocument.model_json_schema(ref_template=REFERENCE)),
     ):
         schemas |= schema.pop("$defs", {})
         schemas[name] = schema
+    for operation in (each for methods in made["paths"].values() for each in methods.values()):
+        for body in operation.get("requestBody", {}).get("content", {}).values():
+            schemas |= body["schema"].pop("$defs", {})
     for model in vars(documented).values():
         if isinstance(model, type) and model.__name__ in schemas and (example := documented.example(model)):
             # FastAPI drops what is null.

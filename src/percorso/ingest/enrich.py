@@ -10,8 +10,9 @@ from asyncpg.pgproto.pgproto import UUID
 from percorso import ids
 from percorso.errors import InvalidRequest, Problem, UnknownInteraction
 from percorso.ingest.compare import same
+from percorso.ingest.consent import said_by, status_of
 from percorso.ingest.validate import parse_patch
-from percorso.storage import commits, interactions, partitions
+from percorso.storage import commits, consents, interactions, partitions
 from percorso.storage.database import WriteSession
 from percorso.storage.interactions import Held
 
@@ -35,14 +36,46 @@ async def enrich(
         raise InvalidRequest("The interaction would become too large.", problems=[problem])
     now = datetime.now(UTC)
     await interactions.revise(session, interaction_id, held, document, at=now, by=by)
+    await _say(session, interaction_id, held, before, after, now)
     await _log(session, generation, "changed", interaction_id, held, now)
 
 
 async def delete(session: WriteSession, interaction_id: UUID, *, generation: int) -> None:
-    """Delete an interaction with its revisions, for ever: its key stays. Raises UnknownInteraction."""
+    """Delete an interaction with its revisions, for ever: its key stays. Raises UnknownInteraction.
+
+    A consent that it gave or took away stays: what the customer said was said.
+    """
     held = await _held(session, interaction_id)
     await interactions.delete(session, interaction_id, held)
     await _log(session, generation, "deleted", interaction_id, held, datetime.now(UTC))
+
+
+async def _say(
+    session: WriteSession,
+    interaction_id: UUID,
+    held: Held,
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    now: datetime,
+) -> None:
+    """Store the consent that an interaction gives or takes away since it was enriched.
+
+    When that happened, between the interaction and now, it does not say. In doubt there is no contact: consent counts
+    as given when the interaction occurred, and as taken away now.
+    """
+    status = status_of(after)
+    if status is None or status == status_of(before):
+        return
+    occurred_at = now if status == "denied" else ids.from_unix_ms(ids.occurred_ms(interaction_id.bytes))
+    said = said_by(
+        after,
+        status,
+        interaction_id=interaction_id,
+        identity_id=held.identity_id,
+        occurred_at=occurred_at,
+        received_at=now,
+    )
+    await consents.insert(session, [said])
 
 
 async def _held(session: WriteSession, interaction_id: UUID) -> Held:

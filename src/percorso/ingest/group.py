@@ -23,7 +23,7 @@ from percorso.ingest import quarantine
 from percorso.ingest.compare import same
 from percorso.ingest.known import Known
 from percorso.ingest.verdict import Verdict
-from percorso.storage import commits, groups, identities, interactions, partitions, rejected, touchpoints
+from percorso.storage import commits, consents, groups, identities, interactions, partitions, rejected, touchpoints
 from percorso.storage.database import WriteSession, limited
 from percorso.storage.identities import Identifier, Link
 from percorso.storage.interactions import Row, Stored
@@ -178,11 +178,16 @@ async def _commit(
     firsts = _firsts(rows)
     unmet = _unmet(known, firsts)
     standing: dict[UUID, Stored] = {}
+    saying = {row.key: row.consent for row in firsts if row.consent is not None}
+    alone = way is _Way.STATEMENT and not rejections and not saying
     with limited(session, target.seconds):
-        async with nullcontext() if way is _Way.STATEMENT and not rejections else session.transaction():
+        async with nullcontext() if alone else session.transaction():
             if rejections:
                 await rejected.insert(session, rejections)
             keys, met = await _STORE[way](target, firsts, unmet) if rows else ((), {})
+            if said := [consent for key, consent in saying.items() if key in keys]:
+                # By interactions that are new: no other transaction says the same, so none is waited for.
+                await consents.insert(session, said)
         links = [link[:2] for row, link in unmet.links if row.key in keys] if unmet.links else ()
         known.learn(met, links)
         all_new = len(keys) == len(rows)

@@ -12,6 +12,7 @@ from percorso import ids
 from percorso.errors import Problem, RejectedInteraction
 from percorso.formats.splitting import Line, Oversized
 from percorso.ingest import quarantine
+from percorso.ingest.consent import said_by, status_of
 from percorso.ingest.identity import Identifiers
 from percorso.ingest.validate import parse
 from percorso.ingest.verdict import Verdict
@@ -87,9 +88,12 @@ class Pipeline:
         channel = event["channel"]
         occurred_ms = ids.unix_ms(occurred_at or received_at)
         key = ids.dedup_key(self._salt, source, sender_id)
+        identity_id = identifiers[0].id
+        interaction_id = UUID(ids.interaction_id(occurred_ms, identity_id.bytes, key))
+        status = status_of(event)
         return Row(
             key=UUID(key),
-            id=UUID(ids.interaction_id(occurred_ms, identifiers[0].id.bytes, key)),
+            id=interaction_id,
             identifiers=identifiers,
             received_at=received_at,
             occurred_ms=occurred_ms,
@@ -101,6 +105,15 @@ class Pipeline:
             direction=event.get("direction") or DEFAULT_DIRECTION[channel],
             document=document,
             time_assigned=occurred_at is None,
+            consent=status
+            and said_by(
+                event,
+                status,
+                interaction_id=interaction_id,
+                identity_id=identity_id,
+                occurred_at=occurred_at or received_at,
+                received_at=received_at,
+            ),
         )
 
 

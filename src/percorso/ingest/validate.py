@@ -4,7 +4,7 @@ Most interactions are sound, so they are proved sound cheaply: validated from th
 validator lets pass (`_is_harmless`). Whatever is not proved is read again, slowly and exactly (`document.read`).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from typing import Any, Final
@@ -48,6 +48,7 @@ _SENTENCES: Final = {
     "missing": "is required",
     "extra_forbidden": "is not a known field",
     "dict_type": "must be an object",
+    "model_type": "must be an object",
     "list_type": "must be a list",
     "string_type": "must be a string",
     "bool_type": "must be true or false",
@@ -60,6 +61,7 @@ _SENTENCES: Final = {
     "less_than_equal": "must be at most {le:g}",
     "string_too_short": "must not be empty",
     "too_short": "must not be empty",
+    "json_too_long": "must be at most {most} bytes of JSON",
     "string_too_long": "must be at most {max_length} characters long",
     "too_long": "must have at most {max_length} members",
     "literal_error": "must be {expected}",
@@ -110,6 +112,27 @@ def parse_patch(raw: bytes, *, max_bytes: int) -> Enrichment:
     return patch
 
 
+def require_in_time(moments: Mapping[str, datetime | None], *, now: datetime, max_future: timedelta) -> None:
+    """Raise InvalidRequest where a moment, given with its pointer, is further ahead or longer ago than is taken."""
+    problems = [
+        Problem(pointer, wrong)
+        for pointer, moment in moments.items()
+        if moment is not None and (wrong := _out_of_time(moment, now, max_future))
+    ]
+    if problems:
+        raise _refusal(InvalidRequest, problems)
+
+
+def sentence(error: ErrorDetails) -> str:
+    """What the validator found, in words that follow the name of what is wrong."""
+    context = error.get("ctx", {})
+    if error["type"] == "string_pattern_mismatch":
+        return _PATTERNS[context["pattern"]]
+    if error["type"] == "string_type" and error["loc"][-1] in _MOMENTS:
+        return _NOT_A_MOMENT
+    return _SENTENCES.get(error["type"], "is not valid").format(**context)
+
+
 def _is_harmless(raw: bytes, found: Interaction) -> bool:
     """Prove that no key is repeated and that no NUL, infinite number or deep nesting is in there; False is no proof.
 
@@ -153,26 +176,26 @@ def _explain(error: ErrorDetails, document: Any) -> tuple[Path, str] | None:
     if error["type"] == "extra_forbidden" and len(path) == 1:
         close = get_close_matches(str(path[0])[:_LONGEST_WORD], _FIELDS, 1)
         return path, "is not a known field" + (f"; did you mean {close[0]}?" if close else "")
-    return path, _sentence(error)
+    return path, sentence(error)
 
 
 def _explain_patch(error: ErrorDetails, document: Any) -> tuple[Path, str]:
     path = _path(error["loc"], document)
     if error["type"] == "extra_forbidden" and len(path) == 1:
         return path, f"cannot be changed; these can: {_PATCHABLE}"
-    return path, _sentence(error)
+    return path, sentence(error)
 
 
 def _explain_identifier(error: ErrorDetails, where: Path, value: Any) -> tuple[Path, str] | None:
     """The validator tells of a value once as no string and once as no list; only what the value meant to be counts."""
     path, branch = where[:2], str(where[2])
     if branch == "[key]":
-        return path, _sentence(error)
+        return path, sentence(error)
     if not isinstance(value, str | list):
         return path, "must be a string or a list of strings"
     if isinstance(value, list) is not branch.startswith("list"):
         return None
-    return path + where[3:], _sentence(error)
+    return path + where[3:], sentence(error)
 
 
 def _about_channel(given: Any) -> str:
@@ -183,15 +206,6 @@ def _about_channel(given: Any) -> str:
     close = get_close_matches(given, CHANNELS, 1)
     hint = f"did you mean {close[0]}? It" if close else "it"
     return f"'{given}' is not a channel; {hint} must be one of {_CHANNEL_LIST}"
-
-
-def _sentence(error: ErrorDetails) -> str:
-    context = error.get("ctx", {})
-    if error["type"] == "string_pattern_mismatch":
-        return _PATTERNS[context["pattern"]]
-    if error["type"] == "string_type" and error["loc"][-1] in _MOMENTS:
-        return _NOT_A_MOMENT
-    return _SENTENCES.get(error["type"], "is not valid").format(**context)
 
 
 def _path(where: Path, document: Any) -> Path:

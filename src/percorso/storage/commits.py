@@ -1,4 +1,4 @@
-"""The commit log: one row per transaction that stored or changed interactions, for whatever follows the changes."""
+"""The commit log: one row per transaction that stored or changed something, for whatever follows the changes."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -10,7 +10,8 @@ from asyncpg.pgproto.pgproto import UUID
 from percorso import ids
 from percorso.storage.database import WriteSession
 
-What = Literal["stored", "changed", "deleted"]
+What = Literal["stored", "changed", "deleted", "said"]
+"""What was done to interactions; or `said`: traits or consents of identities, whatever interactions they have."""
 
 _HOUR_MS = 3_600_000
 
@@ -25,7 +26,10 @@ async def record(
     identity_ids: Sequence[UUID],
     interaction_ids: Sequence[UUID],
 ) -> None:
-    """Name what this transaction did; the ids stand pairwise. The day's partition must exist."""
+    """Name what this transaction did; ids of interactions, where there are any, stand pairwise with the identities.
+
+    The day's partition must exist.
+    """
     await session.execute(
         "INSERT INTO commits (generation, xid8, at, what, hours, identity_ids, interaction_ids) "
         "VALUES ($1, pg_current_xact_id(), $2, $3, $4, $5, $6)",

@@ -43,6 +43,12 @@ class Link(NamedTuple):
     at: datetime
 
 
+async def hold(session: WriteSession, identity_id: UUID) -> bool:
+    """Keep an identity from being deleted until the transaction ends, nothing else; False where there is none."""
+    found = await session.fetchval("SELECT true FROM identities WHERE identity_id = $1 FOR KEY SHARE", identity_id)
+    return bool(found)
+
+
 async def customers_of(session: WriteSession, identity_ids: Iterable[UUID]) -> dict[UUID, UUID]:
     """The customer of each of these identities, as this transaction sees it."""
     records = await session.fetch(

@@ -11,6 +11,7 @@ import msgspec
 from asyncpg.pgproto.pgproto import UUID
 
 from percorso.storage import copying
+from percorso.storage.consents import Consent
 from percorso.storage.database import WriteSession
 from percorso.storage.identities import Identifier
 
@@ -21,7 +22,10 @@ _KEY_COLUMNS = ("key", "identity_id", "interaction_id")
 
 
 class Row(msgspec.Struct, eq=False, gc=False):
-    """One interaction, ready to be stored. `identifiers` has the strongest first: it is stored under that."""
+    """One interaction, ready to be stored. `identifiers` has the strongest first: it is stored under that.
+
+    `consent` is what it says of contact by its channel; few say anything.
+    """
 
     key: UUID
     id: UUID
@@ -36,6 +40,7 @@ class Row(msgspec.Struct, eq=False, gc=False):
     direction: str
     document: bytes
     time_assigned: bool
+    consent: Consent | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@
 made on demand (see `partitions.py`) and are no part of this metadata.
 """
 
-from percorso.storage.tables import core, followers, identity, profiles, segments
+from percorso.storage.tables import consents, core, followers, identity, profiles, segments, traits
 from percorso.storage.tables.types import metadata
 
-__all__ = ["core", "followers", "identity", "metadata", "profiles", "segments"]
+__all__ = ["consents", "core", "followers", "identity", "metadata", "profiles", "segments", "traits"]

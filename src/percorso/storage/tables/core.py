@@ -94,12 +94,12 @@ commits = Table(
     Column("generation", Integer, primary_key=True),
     Column("xid8", XID8, primary_key=True),
     Column("at", moment(), primary_key=True),
-    Column("what", Text, nullable=False, comment="stored, changed or deleted."),
+    Column("what", Text, nullable=False, comment="stored, changed, deleted or said."),
     Column("hours", ARRAY(moment()), nullable=False, comment="The hours of occurrence touched."),
     Column("identity_ids", ARRAY(Uuid), nullable=False),
     Column("interaction_ids", ARRAY(Uuid), nullable=False),
     postgresql_partition_by="RANGE (at)",
-    comment="The commit log: one row per transaction that stored or changed interactions.",
+    comment="The commit log: one row per transaction that stored or changed interactions, or traits and consents.",
 )
 
 rejected_interactions = Table(

@@ -1,0 +1,47 @@
+"""What is said of a customer, beside what happened: traits and consents, under the identity that they are said of.
+
+What says something new enters the commit log, so that whatever follows it looks at the customer again.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from asyncpg.pgproto.pgproto import UUID
+
+from percorso.errors import UnknownCustomer
+from percorso.storage import commits, identities, partitions
+from percorso.storage import consents as consents_
+from percorso.storage import traits as traits_
+from percorso.storage.consents import Consent
+from percorso.storage.database import WriteSession
+from percorso.storage.traits import Trait
+
+
+async def traits(
+    session: WriteSession, identity_id: UUID, said: Sequence[Trait], *, at: datetime, by: str, generation: int
+) -> None:
+    """Store traits of an identity, unless the same was said before. Raises UnknownCustomer."""
+    await _hold(session, identity_id)
+    if await traits_.insert(session, identity_id, said, received_at=at, set_by=by):
+        await _log(session, identity_id, at, generation)
+
+
+async def consents(
+    session: WriteSession, identity_id: UUID, said: Sequence[Consent], *, at: datetime, generation: int
+) -> None:
+    """Store consents of an identity, unless the same was said before. Raises UnknownCustomer."""
+    await _hold(session, identity_id)
+    if await consents_.insert(session, said):
+        await _log(session, identity_id, at, generation)
+
+
+async def _hold(session: WriteSession, identity_id: UUID) -> None:
+    if not await identities.hold(session, identity_id):
+        raise UnknownCustomer("No identifier and no customer id matches.")
+
+
+async def _log(session: WriteSession, identity_id: UUID, at: datetime, generation: int) -> None:
+    await partitions.ensure_days(session, (at,))
+    await commits.record(
+        session, generation, "said", at=at, occurred_ms=(), identity_ids=[identity_id], interaction_ids=()
+    )
