@@ -10,7 +10,7 @@ from pydantic import Field
 from percorso import ids
 from percorso.measures.contacts import Contact
 from percorso.measures.evidence import NAMED, Id
-from percorso.measures.threads import settles
+from percorso.measures.roles import settles
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Course:
 def courses(contacts: Sequence[Contact]) -> dict[str, Course]:
     """How each case went.
 
-    A case is settled by a contact that says so (`threads.settles`), and open again with one that says otherwise or with
+    A case is settled by a contact that says so (`roles.settles`), and open again with one that says otherwise or with
     which the customer came back; what goes out without a word of it changes nothing. Surveys ask about a case and are
     no part of it.
     """

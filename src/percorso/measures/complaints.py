@@ -10,7 +10,7 @@ from pydantic import Field
 from percorso import ids
 from percorso.measures.contacts import Contact
 from percorso.measures.evidence import NAMED, Id
-from percorso.measures.threads import complains, settles, threads
+from percorso.measures.roles import complains, settles
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +45,16 @@ class _Complaint:
 
 
 def complaints(contacts: Sequence[Contact]) -> Complaints:
-    """Follow each complaint (`threads.complains`) through its case and conversation, in order of time.
+    """Follow each complaint (`roles.complains`) through its case and conversation, in order of time.
 
-    It is closed by a later contact of the same case or conversation that settles the matter (`threads.settles`), or
+    It is closed by a later contact of the same case or conversation that settles the matter (`roles.settles`), or
     where it says itself that it is resolved. One without case and conversation can only be closed by the latter, once
     its interaction is enriched so.
     """
     found: list[_Complaint] = []
     open_: dict[str, _Complaint] = {}
     for contact in contacts:
-        within = threads(contact)
+        within = contact.threads
         if complains(contact):
             complaint = next((open_[thread] for thread in within if thread in open_), None)
             if complaint is None:
@@ -79,7 +79,7 @@ def complaints(contacts: Sequence[Contact]) -> Complaints:
 def _close(complaint: _Complaint, by: Contact, open_: dict[str, _Complaint]) -> None:
     complaint.closed_by = by
     for contact in complaint.contacts:
-        for thread in threads(contact):
+        for thread in contact.threads:
             if open_.get(thread) is complaint:
                 del open_[thread]
 

@@ -1,6 +1,7 @@
 """A contact: of a stored interaction, only what the measures need, read from its document as quickly as that goes."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 from uuid import UUID
 
@@ -11,6 +12,18 @@ from percorso import ids
 NO_CURRENCY: Final = "XXX"
 """ISO 4217's code for an amount whose currency is not known."""
 
+MESSAGES: Final = frozenset(("sms", "messaging", "email", "social", "mail", "fax", "review", "community"))
+"""Channels in which an answer comes later, as a contact of its own."""
+LIVE: Final = frozenset(("phone", "video", "chat", "store_visit", "field_visit"))
+"""Channels in which customer and organisation meet, so that an answer is given on the spot."""
+ADDRESSED: Final = MESSAGES | LIVE
+"""Channels in which one turns to the other."""
+
+_REACTIONS: Final = frozenset((
+    "delivered", "opened", "clicked", "bounced", "subscribed", "unsubscribed", "share", "reaction", "ad_view",
+    "ad_click", "follow",
+))  # fmt: skip
+"""What is done in a mail or on a network without saying anything."""
 _BEST: Final = 5.0
 _WORST: Final = 1.0
 _SCALES: Final = {"nps": (0.0, 10.0), "csat": (1.0, 5.0), "ces": (1.0, 7.0), "stars": (1.0, 5.0), "thumbs": (0.0, 1.0)}
@@ -29,8 +42,12 @@ class Contact(msgspec.Struct, eq=False, gc=False):
     """One interaction, as the measures see it.
 
     `at` is its Unix time in ms and `offset` the sender's offset from UTC in minutes, None where it was given in UTC.
-    `act` is what was done in a mail or on a network, `rating` a review's from 0 to 1, `amount` what an order or a
-    basket came to, `order` and `order_status` which order it is of and what became of it.
+    `threads` are the case and the conversation it belongs to: contacts that share one are about the same matter. `act`
+    is what was done in a mail or on a network, `rating` a review's from 0 to 1, `amount` what an order or a basket came
+    to, `order` and `order_status` which order it is of and what became of it.
+
+    `reaches_out`: the customer turned to the organisation, came to it, or wrote or called with something to say. Pages
+    seen, purchases, self service and mere reactions (opened, clicked, liked …) are no such contacts.
     """
 
     id: UUID
@@ -43,6 +60,7 @@ class Contact(msgspec.Struct, eq=False, gc=False):
     agent: str | None
     conversation: str | None
     case: str | None
+    threads: tuple[str, ...]
     status: str | None
     outcome: str | None
     resolution: str | None
@@ -56,6 +74,7 @@ class Contact(msgspec.Struct, eq=False, gc=False):
     currency: str = NO_CURRENCY
     order: str | None = None
     order_status: str | None = None
+    reaches_out: bool = False
 
 
 class _Sentiment(msgspec.Struct, gc=False):
@@ -147,16 +166,33 @@ def read(
         said.agent,
         said.conversation,
         said.case,
+        _threads(said),
         said.status,
         said.outcome,
         said.resolution,
         None if said.sentiment is None else _felt(said.sentiment),
         () if said.feedback is None else _answers(said.feedback),
-        said.topics or (),
+        () if said.topics is None else _topics(said.topics),
     )
     if (add := _DETAILS.get(channel)) is not None and said.details:
         add(contact, said.details)
+    contact.reaches_out = direction == "inbound" and channel in ADDRESSED and contact.act not in _REACTIONS
     return contact
+
+
+@lru_cache(4096)
+def _topics(given: tuple[str, ...]) -> tuple[str, ...]:
+    """Topics without regard to their case; most senders name the same few."""
+    return tuple(topic.casefold() for topic in given)
+
+
+def _threads(said: _Document) -> tuple[str, ...]:
+    """Its case and its conversation, told apart from each other."""
+    if said.case is None:
+        return () if said.conversation is None else (f"conversation {said.conversation}",)
+    if said.conversation is None:
+        return (f"case {said.case}",)
+    return f"case {said.case}", f"conversation {said.conversation}"
 
 
 def _offset(moment: str) -> int | None:

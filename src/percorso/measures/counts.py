@@ -9,7 +9,6 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from percorso.measures.contacts import Contact
-from percorso.measures.threads import reaches_out
 
 _HOURS: Final = 24
 _WINDOW: Final = 3
@@ -95,7 +94,7 @@ def preferred(contacts: Sequence[Contact], zone: tzinfo, zone_from: ZoneFrom) ->
     for contact in contacts:
         if contact.direction == "inbound":
             by_hour[datetime.fromtimestamp(contact.at / 1000, zone).hour] += 1
-            if reaches_out(contact):
+            if contact.reaches_out:
                 used[contact.channel] += 1
                 latest[contact.channel] = contact.at
     channel = max(used, key=lambda each: (used[each], latest[each]), default=None)

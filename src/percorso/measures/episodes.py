@@ -1,6 +1,6 @@
 """Episodes: the journey cut where contact pauses or a case closes, and what the customer went through in each."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from percorso import ids
-from percorso.measures.cases import courses
+from percorso.measures.cases import Course, courses
 from percorso.measures.contacts import Contact
 from percorso.measures.counts import counts
 from percorso.measures.evidence import Id
@@ -19,7 +19,6 @@ from percorso.measures.repeats import (
     first_contact_resolution,
     first_contacts,
 )
-from percorso.measures.threads import reaches_out
 
 GAP: Final = timedelta(days=30)
 """A pause this long ends an episode, where nothing else is said."""
@@ -71,9 +70,21 @@ def episodes(contacts: Sequence[Contact], *, gap: timedelta = GAP, now_ms: int) 
     A cut is made where more than `gap` passes between a contact and the next, and after the last contact of a case that
     is settled (`cases.courses`). The last episode is `open` unless a case closed it or the gap has passed since.
     """
+    return cut(contacts, courses(contacts), first_contacts(contacts, find_repeats(contacts)), gap=gap, now_ms=now_ms)
+
+
+def cut(
+    contacts: Sequence[Contact],
+    how_cases_went: Mapping[str, Course],
+    first: Sequence[tuple[Contact, bool]],
+    *,
+    gap: timedelta,
+    now_ms: int,
+) -> list[Episode]:
+    """The episodes, where the courses of cases and the first contacts of matters are known already."""
     gap_ms = gap // timedelta(milliseconds=1)
-    closed = {course.last.id: case for case, course in courses(contacts).items() if course.settled}
-    settled = {contact.id: first for contact, first in first_contacts(contacts, find_repeats(contacts))}
+    closed = {course.last.id: case for case, course in how_cases_went.items() if course.settled}
+    settled = {contact.id: at_once for contact, at_once in first}
     found = []
     begin = 0
     for end, (contact, following) in enumerate(pairwise((*contacts, None)), 1):
@@ -107,7 +118,7 @@ def _episode(within: Sequence[Contact], by: End, case: str | None, settled: dict
 
 
 def _switches(within: Sequence[Contact]) -> int:
-    channels = [contact.channel for contact in within if reaches_out(contact)]
+    channels = [contact.channel for contact in within if contact.reaches_out]
     return sum(before != after for before, after in pairwise(channels))
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from statistics import fmean
 from typing import Annotated, Final
 
@@ -19,6 +20,7 @@ DETRACTOR: Final = 0.6
 SATISFIED: Final = 0.6
 """The top 40 % of the scale: 4 and 5 of 1 to 5."""
 
+_DAY: Final = 86_400_000
 _EFFORTS: Final = 6
 _NEAR: Final = 1e-9
 """So that 6 of 10 is at most 0.6 however it was divided."""
@@ -86,7 +88,7 @@ def sentiment(contacts: Sequence[Contact]) -> Sentiment:
     scored = [(contact, contact.sentiment) for contact in contacts if contact.sentiment is not None]
     months: dict[str, list[float]] = {}
     for contact, score in scored:
-        months.setdefault(f"{ids.from_unix_ms(contact.at):%Y-%m}", []).append(score)
+        months.setdefault(_month(contact.at // _DAY), []).append(score)
     latest = None
     if scored:
         contact, score = scored[-1]
@@ -98,6 +100,12 @@ def sentiment(contacts: Sequence[Contact]) -> Sentiment:
         trend([(contact.at, score) for contact, score in scored]),
         [Month(month, round(fmean(scores), 4), len(scores)) for month, scores in months.items()],
     )
+
+
+@lru_cache(4096)
+def _month(day: int) -> str:
+    """The month of a day since 1970."""
+    return f"{ids.from_unix_ms(day * _DAY):%Y-%m}"
 
 
 def feedback(contacts: Sequence[Contact]) -> Feedback:

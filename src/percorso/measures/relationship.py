@@ -18,7 +18,7 @@ from percorso.measures.complaints import Complaints
 from percorso.measures.contacts import Contact
 from percorso.measures.evidence import NAMED, Id
 from percorso.measures.feelings import Feedback, Satisfaction, Sentiment, detracts, promotes, satisfied
-from percorso.measures.repeats import Repeat
+from percorso.measures.repeats import Found
 from percorso.measures.responses import Responses
 
 State = Literal["solid", "watch", "cracked"]
@@ -72,7 +72,7 @@ class Evidence:
     contacts: Sequence[Contact]
     complaints: Complaints
     responses: Responses
-    repeats: Sequence[Repeat]
+    repeats: Sequence[Found]
     first_contacts: Sequence[tuple[Contact, bool]]
     sentiment: Sentiment
     feedback: Feedback
@@ -128,7 +128,8 @@ def _unanswered(evidence: Evidence) -> list[Id]:
 
 
 def _came_back(evidence: Evidence) -> list[Id]:
-    found = [each.interaction_id for each in evidence.repeats if ids.unix_ms(each.at) >= evidence.since(_SEASON)]
+    since = evidence.since(_SEASON)
+    found = [each.contact.id for each in evidence.repeats if each.contact.at >= since]
     return found if len(found) >= _MANY_REPEATS else []
 
 

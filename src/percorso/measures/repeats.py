@@ -1,17 +1,16 @@
 """Whether the customer had to come back about the same matter, or had it settled at the first contact."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Final
+from typing import Annotated, Final, NamedTuple
 
 from pydantic import Field
 
 from percorso import ids
 from percorso.measures.contacts import Contact
 from percorso.measures.evidence import NAMED, Id
-from percorso.measures.threads import reaches_out
 
 WITHIN_MS: Final = 7 * 86_400_000
 """Contact centres look back seven days for a repeat: most who were not helped are back by then."""
@@ -50,49 +49,71 @@ class FirstContactResolution:
     share: Annotated[float | None, Field(description="The one divided by the other. Null: there are none.")]
 
 
-def find_repeats(contacts: Sequence[Contact]) -> list[Repeat]:
+class Found(NamedTuple):
+    """A contact, the earlier one that it repeats, and what both are about."""
+
+    contact: Contact
+    of: Contact
+    about: str
+
+
+def find_repeats(contacts: Sequence[Contact]) -> list[Found]:
     """Every repeat, in order of time.
 
-    A repeat is a contact with which the customer reaches out (`threads.reaches_out`) no later than 7 days after another
+    A repeat is a contact with which the customer reaches out  no later than 7 days after another
     one of the same case or with a topic in common. More messages of a conversation repeat nothing: it is one contact.
     """
-    latest: dict[str, Contact] = {}
+    by_case: dict[str, Contact] = {}
+    by_topic: dict[str, Contact] = {}
     conversations: set[str] = set()
     found = []
     for contact in contacts:
-        if not (contact.case or contact.topics) or not reaches_out(contact):
+        if not contact.reaches_out:
             continue
-        matters = [f"topic {topic.casefold()}" for topic in contact.topics]
-        if contact.case is not None:
-            matters.insert(0, f"case {contact.case}")
-        if contact.conversation is None or contact.conversation not in conversations:
-            for matter in matters:
-                before = latest.get(matter)
-                if before is not None and contact.at - before.at <= WITHIN_MS:
-                    found.append(Repeat(contact.id, ids.from_unix_ms(contact.at), before.id, matter))
-                    break
+        known = contact.conversation is not None and contact.conversation in conversations
+        if not known and (repeat := _repeat(contact, by_case, by_topic)):
+            found.append(repeat)
         if contact.conversation is not None:
             conversations.add(contact.conversation)
-        latest |= dict.fromkeys(matters, contact)
+        if contact.case is not None:
+            by_case[contact.case] = contact
+        for topic in contact.topics:
+            by_topic[topic] = contact
     return found
 
 
-def repeats(contacts: Sequence[Contact], found: Sequence[Repeat]) -> Repeats:
+def _repeat(contact: Contact, by_case: Mapping[str, Contact], by_topic: Mapping[str, Contact]) -> Found | None:
+    """The latest contact about the same, where it is near enough; a case says more than a topic."""
+    if contact.case is not None:
+        before = by_case.get(contact.case)
+        if before is not None and contact.at - before.at <= WITHIN_MS:
+            return Found(contact, before, f"case {contact.case}")
+    for topic in contact.topics:
+        before = by_topic.get(topic)
+        if before is not None and contact.at - before.at <= WITHIN_MS:
+            return Found(contact, before, f"topic {topic}")
+    return None
+
+
+def repeats(contacts: Sequence[Contact], found: Sequence[Found]) -> Repeats:
     """The repeats that were found among these contacts."""
-    reached_out = sum(map(reaches_out, contacts))
-    return Repeats(len(found), round(len(found) / reached_out, 4) if reached_out else None, list(found[-NAMED:]))
+    reached_out = sum(contact.reaches_out for contact in contacts)
+    latest = [
+        Repeat(each.contact.id, ids.from_unix_ms(each.contact.at), each.of.id, each.about) for each in found[-NAMED:]
+    ]
+    return Repeats(len(found), round(len(found) / reached_out, 4) if reached_out else None, latest)
 
 
-def first_contacts(contacts: Sequence[Contact], found: Sequence[Repeat]) -> list[tuple[Contact, bool]]:
+def first_contacts(contacts: Sequence[Contact], found: Sequence[Found]) -> list[tuple[Contact, bool]]:
     """The first contact of each matter that says how it ended, and whether that settled the matter.
 
     A matter is a case, or a contact without one. It was settled at the first contact where that says `resolved` and the
     customer neither reached out in the same case again nor came back about it (`find_repeats`): first contact
     resolution as contact centres define it, measured by what the customer did and not by what an agent claimed alone.
     """
-    again = {repeat.interaction_id for repeat in found}
-    repeated = {repeat.of for repeat in found}
-    reached_out = [contact for contact in contacts if reaches_out(contact)]
+    again = {repeat.contact.id for repeat in found}
+    repeated = {repeat.of.id for repeat in found}
+    reached_out = [contact for contact in contacts if contact.reaches_out]
     in_case = Counter(contact.case for contact in reached_out)
     seen: set[str] = set()
     first = []

@@ -11,7 +11,7 @@ from pydantic import Field
 from percorso import ids
 from percorso.measures.contacts import Contact
 from percorso.measures.evidence import NAMED, Id
-from percorso.measures.threads import answers, asks, settles, threads
+from percorso.measures.roles import answers, asks, settles
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +68,8 @@ class _Wait:
 def responses(contacts: Sequence[Contact], now_ms: int) -> Responses:
     """Pair what asks with what answers, in order of time.
 
-    A wait begins with a contact that asks for an answer (`threads.asks`) and ends with the next one in the same
-    conversation or case that answers (`threads.answers`); asking again meanwhile is the same wait. It also ends,
+    A wait begins with a contact that asks for an answer (`roles.asks`) and ends with the next one in the same
+    conversation or case that answers (`roles.answers`); asking again meanwhile is the same wait. It also ends,
     without a response time, with a contact that says the matter is settled. Help desks call this the time to first
     response, taken here of every turn and not of the first alone; medians, since a few forgotten ones carry a mean.
     """
@@ -77,19 +77,13 @@ def responses(contacts: Sequence[Contact], now_ms: int) -> Responses:
     times: dict[str, list[float]] = {}
     unthreaded = 0
     for contact in contacts:
-        within = threads(contact)
+        within = contact.threads
         if asks(contact):
-            if not within:
+            if within:
+                _ask(open_, contact)
+            else:
                 unthreaded += 1
-                continue
-            first, *others = [*_waits(open_, within), _Wait(contact)]
-            first.asked += 1
-            first.threads.update(within)
-            for other in others:
-                first.asked += other.asked
-                first.threads |= other.threads
-            open_ |= dict.fromkeys(first.threads, first)
-        elif within and ((answered := answers(contact)) or settles(contact)):
+        elif within and not open_.keys().isdisjoint(within) and ((answered := answers(contact)) or settles(contact)):
             for wait in _waits(open_, within):
                 for thread in wait.threads:
                     del open_[thread]
@@ -103,6 +97,17 @@ def responses(contacts: Sequence[Contact], now_ms: int) -> Responses:
         [_unanswered(wait, now_ms) for wait in waits[:NAMED]],
         unthreaded,
     )
+
+
+def _ask(open_: dict[str, _Wait], contact: Contact) -> None:
+    """Let the customer wait in the threads of this contact too; waits that it brings together are one."""
+    first, *others = [*_waits(open_, contact.threads), _Wait(contact)]
+    first.asked += 1
+    first.threads.update(contact.threads)
+    for other in others:
+        first.asked += other.asked
+        first.threads |= other.threads
+    open_ |= dict.fromkeys(first.threads, first)
 
 
 def _waits(open_: dict[str, _Wait], within: Iterable[str]) -> list[_Wait]:

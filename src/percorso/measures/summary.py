@@ -13,7 +13,7 @@ from percorso.measures.cases import Cases, cases, courses
 from percorso.measures.complaints import Complaints, complaints
 from percorso.measures.contacts import Contact
 from percorso.measures.counts import Counts, Preferred, counts, preferred, zone_of
-from percorso.measures.episodes import Effort, effort, episodes
+from percorso.measures.episodes import GAP, Effort, cut, effort
 from percorso.measures.feelings import Feedback, Sentiment, feedback, sentiment
 from percorso.measures.relationship import Evidence, Relationship, judge
 from percorso.measures.repeats import Repeats, find_repeats, first_contacts, repeats
@@ -49,14 +49,15 @@ def summarise(contacts: Sequence[Contact], *, now: datetime, zone: tzinfo | None
     now_ms = ids.unix_ms(now)
     its_zone, zone_from = zone_of(contacts, zone)
     again = find_repeats(contacts)
-    its_episodes = episodes(contacts, now_ms=now_ms)
+    first = first_contacts(contacts, again)
+    how_cases_went = courses(contacts)
     evidence = Evidence(
         now_ms=now_ms,
         contacts=contacts,
         complaints=complaints(contacts),
         responses=responses(contacts, now_ms),
         repeats=again,
-        first_contacts=first_contacts(contacts, again),
+        first_contacts=first,
         sentiment=sentiment(contacts),
         feedback=feedback(contacts),
         buying=buying(contacts, now_ms, its_zone),
@@ -71,8 +72,8 @@ def summarise(contacts: Sequence[Contact], *, now: datetime, zone: tzinfo | None
         preferred=preferred(contacts, its_zone, zone_from),
         responses=evidence.responses,
         repeats=repeats(contacts, again),
-        effort=effort(its_episodes),
-        cases=cases(courses(contacts)),
+        effort=effort(cut(contacts, how_cases_went, first, gap=GAP, now_ms=now_ms)),
+        cases=cases(how_cases_went),
         complaints=evidence.complaints,
         sentiment=evidence.sentiment,
         feedback=evidence.feedback,
