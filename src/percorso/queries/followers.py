@@ -10,7 +10,7 @@ from percorso.storage.database import ReadSession
 
 
 class Follower(NamedTuple):
-    """A cursor in the commit log; `filled_to` is how far the first pass over all identities has come, None: complete."""
+    """A cursor in the commit log; `filled_to` is how far the first pass over all identities is, None: complete."""
 
     generation: int
     xid8: int

@@ -21,6 +21,8 @@ Order = Literal["asc", "desc", "id"]
 """By last contact, or by customer id: an order in which no one moves while the pages are read."""
 
 IDENTIFIERS_SHOWN: Final = 20
+FOLLOWER: Final = "profiles"
+"""The follower of the commit log that keeps the profiles."""
 
 _COLUMNS: Final = (
     "p.computed_at, p.first_at, nullif(p.last_at, '-infinity') AS last_at, p.interactions, p.channels, p.relationship, "
@@ -106,8 +108,13 @@ async def fits(session: ReadSession, filters: Filters, customer_id: UUID) -> boo
     """Whether the filters fit this customer. Relies on the primary key and on `identities_customer_id_idx`."""
     arguments: list[Any] = [customer_id]
     conditions = [*_identified((filters,), arguments, "$1"), *filters.where(arguments)]
-    sql = f"SELECT {' AND '.join(conditions) or 'true'} FROM (SELECT) AS of LEFT JOIN customer_profiles p ON p.customer_id = $1"
-    return bool(await session.fetchval(sql, *arguments))
+    return bool(
+        await session.fetchval(
+            f"SELECT {' AND '.join(conditions) or 'true'} FROM (SELECT) AS of "
+            "LEFT JOIN customer_profiles p ON p.customer_id = $1",
+            *arguments,
+        )
+    )
 
 
 @asynccontextmanager
@@ -249,8 +256,8 @@ async def _identifiers(session: ReadSession, customer_ids: Sequence[UUID]) -> di
     """The identifiers of each of these customers, strong ones and older ones first; of one at most so many."""
     rows = await session.fetch(
         "SELECT of.customer_id, m.kind, m.value, m.strong, m.first_seen_at FROM unnest($1::uuid[]) AS of(customer_id) "
-        "CROSS JOIN LATERAL (SELECT kind, value, strong, first_seen_at FROM identities WHERE customer_id = of.customer_id "
-        "ORDER BY strong DESC, first_seen_at, identity_id LIMIT $2) AS m",
+        "CROSS JOIN LATERAL (SELECT kind, value, strong, first_seen_at FROM identities "
+        "WHERE customer_id = of.customer_id ORDER BY strong DESC, first_seen_at, identity_id LIMIT $2) AS m",
         customer_ids,
         IDENTIFIERS_SHOWN,
     )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 from asyncpg.pgproto.pgproto import UUID
@@ -33,8 +33,7 @@ class Profile:
     traits: str
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(NamedTuple):
     """The highest values of the four lower fifths of `buyers`; `currency` is empty where the measure is not money."""
 
     measure: str
@@ -92,8 +91,8 @@ _SCORED: Final = (
 async def put(session: WriteSession, profiles: Sequence[Profile], classes: Sequence[Sequence[str]]) -> None:
     """Store profiles, each in the place of the customer's older one, and class those who bought.
 
-    `classes` has the class by the score of recency and the mean of the other two scores. One whose customer is none any more is left out: whoever merges, splits or erases it waits until this transaction
-    ends. Sorted by customer, since so are the locks.
+    `classes` has the class by the score of recency and by the mean of the other two. A profile whose customer is none
+    any more is left out; who erases a customer waits until this transaction ends. Locks are taken in order.
     """
     rows = [
         {name: getattr(profile, name) for name in _TYPES}
@@ -128,7 +127,7 @@ async def put_bounds(session: WriteSession, bounds: Sequence[Bounds], *, at: dat
     await session.execute("DELETE FROM rfm_bounds")
     await session.executemany(
         "INSERT INTO rfm_bounds (measure, currency, bounds, buyers, computed_at) VALUES ($1, $2, $3, $4, $5)",
-        [(each.measure, each.currency, each.bounds, each.buyers, at) for each in bounds],
+        [(*each, at) for each in bounds],
     )
 
 
@@ -138,8 +137,8 @@ async def classify(session: WriteSession, after: UUID, classes: Sequence[Sequenc
     Relies on `customer_profiles_buying_idx`.
     """
     last: UUID | None = await session.fetchval(
-        "WITH slice AS MATERIALIZED (SELECT customer_id FROM customer_profiles WHERE purchases > 0 AND customer_id > $2 "
-        "ORDER BY customer_id LIMIT $3 FOR NO KEY UPDATE), "
+        "WITH slice AS MATERIALIZED (SELECT customer_id FROM customer_profiles "
+        "WHERE purchases > 0 AND customer_id > $2 ORDER BY customer_id LIMIT $3 FOR NO KEY UPDATE), "
         f"changed AS (UPDATE customer_profiles SET {', '.join(f'{name} = n.{name}' for name in _SCORES)} "
         f"FROM (SELECT p.customer_id, {', '.join(_SCORES)} FROM slice JOIN customer_profiles p USING (customer_id) "
         f"{_SCORED}) AS n WHERE customer_profiles.customer_id = n.customer_id AND "
