@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from functools import cached_property
 from importlib.metadata import version
 from typing import Any
@@ -15,12 +16,15 @@ from percorso.http import (
     batches,
     consents,
     customers,
+    finding,
     health,
     interactions,
     keys,
+    measures,
     openapi,
     problems,
     rejected,
+    segments,
     touchpoints,
     traits,
 )
@@ -35,7 +39,7 @@ from percorso.ingest.writer import Writer
 from percorso.settings import Settings
 from percorso.storage import api_keys, database, deployment, schema
 from percorso.storage.database import WriteSession
-from percorso.workers import partitions
+from percorso.workers import partitions, profiles
 from percorso.workers.runtime import Runtime, Worker
 
 _log = structlog.get_logger("percorso.app")
@@ -101,7 +105,10 @@ def create_app(settings: Settings | None = None, *, writer_class: type[Writer] =
     )
     interactions.add_storing(app.router)
     # What a customer's path goes on with is found before the customer, whose name may hold slashes.
-    for room in (interactions, batches, traits, consents, customers, touchpoints, rejected, keys, health):
+    for room in (
+        interactions, batches, finding, segments, measures, traits, consents, customers, touchpoints, rejected, keys,
+        health,
+    ):  # fmt: skip
         app.include_router(room.router)
     problems.install(app)
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
@@ -147,7 +154,12 @@ async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) ->
 
 def workers_of(services: Services) -> Sequence[Worker]:
     """What is to be done beside requests."""
-    return (partitions.worker(services.engine),)
+    settings, engine = services.settings, services.engine
+    max_age = timedelta(hours=settings.profile_max_age_hours)
+    return (
+        partitions.worker(engine),
+        profiles.worker(engine, generation=services.deployment.generation, max_age=max_age),
+    )
 
 
 @asynccontextmanager

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import blake2b
@@ -27,6 +28,19 @@ def moment(value: datetime) -> str:
     """RFC 3339 in UTC, to the millisecond."""
     seconds, _, fraction = msgspec.json.encode(value.astimezone(UTC)).decode().strip('"Z').partition(".")
     return f"{seconds}.{fraction[:3] or '000'}Z"
+
+
+def figures(value: Any) -> Any:
+    """Dataclasses, and what is in them, as JSON has it: moments as everywhere in answers, ids as text."""
+    if is_dataclass(value):
+        return {field.name: figures(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, dict):
+        return {name: figures(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [figures(member) for member in value]
+    if isinstance(value, datetime):
+        return moment(value)
+    return str(value) if isinstance(value, UUID) else value
 
 
 class _Document(msgspec.Struct):

@@ -18,8 +18,9 @@ def _like(example: examples.Example, *, open_: bool = False) -> ConfigDict:
 
 
 def example(model: type) -> examples.Example | None:
-    """What a model of this module looks like."""
-    extra = getattr(model, "model_config", {}).get("json_schema_extra") or {}
+    """What a model looks like."""
+    config = getattr(model, "model_config", None) or getattr(model, "__pydantic_config__", {})
+    extra = config.get("json_schema_extra") or {}
     found: list[examples.Example] = extra.get("examples", [])
     return found[0] if found else None
 
@@ -343,7 +344,7 @@ _ERRORS = {
 
 
 def answers(
-    model: type[BaseModel] | None, *errors: int, status: int = HTTPStatus.OK, says: str | None = None
+    model: type | None, *errors: int, status: int = HTTPStatus.OK, says: str | None = None
 ) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route: what it answers when all is well, and which errors; 401, 403, 422, 503 always."""
     good: dict[str, Any] = {"description": says or "Done."}

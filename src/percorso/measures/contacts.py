@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from functools import lru_cache
+from sys import intern
 from typing import Final
 from uuid import UUID
 
 import msgspec
 
 from percorso import ids
+from percorso.details import EmailEvent, PurchaseStatus, SocialAction, VisitPurpose
+from percorso.interaction import Metric, Outcome, Resolution, SentimentLabel, Status
 
 NO_CURRENCY: Final = "XXX"
 """ISO 4217's code for an amount whose currency is not known."""
@@ -79,26 +82,29 @@ class Contact(msgspec.Struct, eq=False, gc=False):
 
 class _Sentiment(msgspec.Struct, gc=False):
     score: float | None = None
-    label: str | None = None
+    label: SentimentLabel | None = None
 
 
 class _Feedback(msgspec.Struct, gc=False):
-    metric: str
+    metric: Metric
     score: float | None = None
     min: float | None = None
     max: float | None = None
 
 
 class _Document(msgspec.Struct, gc=False):
-    """Of a document, what is not in the columns beside it and the measures need."""
+    """Of a document, what is not in the columns beside it and the measures need.
+
+    Words of a closed list are read as such: then there is one object of each, not one a contact.
+    """
 
     occurred_at: str | None = None
     agent: str | None = None
     conversation: str | None = None
     case: str | None = None
-    status: str | None = None
-    outcome: str | None = None
-    resolution: str | None = None
+    status: Status | None = None
+    outcome: Outcome | None = None
+    resolution: Resolution | None = None
     sentiment: _Sentiment | None = None
     feedback: list[_Feedback] | None = None
     topics: tuple[str, ...] | None = None
@@ -117,15 +123,15 @@ class _Rating(msgspec.Struct, gc=False):
 
 
 class _Mail(msgspec.Struct, gc=False):
-    event: str | None = None
+    event: EmailEvent | None = None
 
 
 class _Social(msgspec.Struct, gc=False):
-    action: str | None = None
+    action: SocialAction | None = None
 
 
 class _Visit(msgspec.Struct, gc=False):
-    purpose: str | None = None
+    purpose: VisitPurpose | None = None
     basket: _Money | None = None
 
 
@@ -136,7 +142,7 @@ class _Site(msgspec.Struct, gc=False):
 class _Purchase(msgspec.Struct, gc=False):
     order_id: str
     total: _Money | None = None
-    status: str | None = None
+    status: PurchaseStatus | None = None
 
 
 _document = msgspec.json.Decoder(_Document).decode
@@ -158,10 +164,10 @@ def read(
     contact = Contact(
         interaction_id,
         ids.occurred_ms(interaction_id.bytes),
-        channel,
-        kind,
-        function,
-        direction,
+        intern(channel),
+        None if kind is None else intern(kind),
+        None if function is None else intern(function),
+        intern(direction),
         None if said.occurred_at is None else _offset(said.occurred_at),
         said.agent,
         said.conversation,

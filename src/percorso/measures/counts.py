@@ -11,6 +11,7 @@ from pydantic import Field
 from percorso.measures.contacts import Contact
 
 _HOURS: Final = 24
+_MINUTE: Final = 60_000
 _WINDOW: Final = 3
 """The length of the span of hours in which a customer is most often there."""
 
@@ -29,7 +30,7 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
-class Hours:
+class PreferredHours:
     """A span of hours of the day."""
 
     from_hour: Annotated[int, Field(ge=0, le=23, description="The hour it begins, in the customer's time zone.")]
@@ -46,7 +47,8 @@ class Preferred:
         Field(description="The channel on which the customer most often reaches out; of several, the latest used."),
     ]
     hours: Annotated[
-        Hours | None, Field(description="The three hours of the day with the most inbound interactions. Null: none.")
+        PreferredHours | None,
+        Field(description="The three hours of the day with the most inbound interactions. Null: none."),
     ]
     by_hour: Annotated[list[int], Field(description="Inbound interactions in each of the 24 hours of the day.")]
     time_zone: Annotated[str, Field(description="The zone of these hours: an IANA name, or an offset from UTC.")]
@@ -86,26 +88,33 @@ def preferred(contacts: Sequence[Contact], zone: tzinfo, zone_from: ZoneFrom) ->
     """By what means the customer reaches out, and at which hours of their own day they are there.
 
     Hours are told from every inbound contact, pages seen and purchases included: they say when someone is awake and
-    free. The span is the circular window of three hours with the most of them; of several the earliest.
+    free. Where the zone is only known from offsets, each contact is at the hour that its sender wrote, so that summer
+    time moves none. The span is the circular window of three hours with the most of them; of several the earliest.
     """
     by_hour = [0] * _HOURS
     used: Counter[str] = Counter()
     latest: dict[str, int] = {}
     for contact in contacts:
         if contact.direction == "inbound":
-            by_hour[datetime.fromtimestamp(contact.at / 1000, zone).hour] += 1
+            by_hour[_hour(contact, zone, zone_from)] += 1
             if contact.reaches_out:
                 used[contact.channel] += 1
                 latest[contact.channel] = contact.at
     channel = max(used, key=lambda each: (used[each], latest[each]), default=None)
-    return Preferred(channel, _busiest(by_hour), by_hour, str(zone), zone_from)
+    return Preferred(channel, _busiest(by_hour), by_hour, str(zone).removeprefix("UTC") or "UTC", zone_from)
 
 
-def _busiest(by_hour: Sequence[int]) -> Hours | None:
+def _hour(contact: Contact, zone: tzinfo, zone_from: ZoneFrom) -> int:
+    if zone_from == "offsets" and contact.offset is not None:
+        return (contact.at // _MINUTE + contact.offset) // 60 % _HOURS
+    return datetime.fromtimestamp(contact.at / 1000, zone).hour
+
+
+def _busiest(by_hour: Sequence[int]) -> PreferredHours | None:
     total = sum(by_hour)
     if not total:
         return None
     twice = [*by_hour, *by_hour]
     within = [sum(twice[hour : hour + _WINDOW]) for hour in range(_HOURS)]
     begin = within.index(max(within))
-    return Hours(begin, (begin + _WINDOW) % _HOURS, round(within[begin] / total, 4))
+    return PreferredHours(begin, (begin + _WINDOW) % _HOURS, round(within[begin] / total, 4))

@@ -36,7 +36,7 @@ class Felt:
 
 
 @dataclass(frozen=True, slots=True)
-class Month:
+class SentimentMonth:
     """How the customer felt in a month."""
 
     month: Annotated[str, Field(description="The month, in UTC.", examples=["2026-11"])]
@@ -45,14 +45,16 @@ class Month:
 
 
 @dataclass(frozen=True, slots=True)
-class Sentiment:
+class Feelings:
     """What was heard in contacts."""
 
     interactions: Annotated[int, Field(description="How many interactions say how the customer felt.")]
     mean: Annotated[float | None, Field(description="The mean of their scores. Null: none says.")]
     latest: Annotated[Felt | None, Field(description="The latest.")]
     trend: Annotated[Trend, Field(description="Where the scores are going.")]
-    over_time: Annotated[list[Month], Field(description="By month, oldest first; months without any are left out.")]
+    over_time: Annotated[
+        list[SentimentMonth], Field(description="By month, oldest first; months without any are left out.")
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ class Satisfaction:
 
 
 @dataclass(frozen=True, slots=True)
-class Feedback:
+class Opinions:
     """What the customer answered when asked; null where they never did."""
 
     nps: Annotated[Satisfaction | None, Field(description="How likely they are to recommend.")]
@@ -83,7 +85,7 @@ class Feedback:
     ces: Annotated[Satisfaction | None, Field(description="How easy it was for them.")]
 
 
-def sentiment(contacts: Sequence[Contact]) -> Sentiment:
+def sentiment(contacts: Sequence[Contact]) -> Feelings:
     """What was heard, over all contacts that say how the customer felt; a word alone counts as half its scale."""
     scored = [(contact, contact.sentiment) for contact in contacts if contact.sentiment is not None]
     months: dict[str, list[float]] = {}
@@ -93,12 +95,12 @@ def sentiment(contacts: Sequence[Contact]) -> Sentiment:
     if scored:
         contact, score = scored[-1]
         latest = Felt(score, ids.from_unix_ms(contact.at), contact.id)
-    return Sentiment(
+    return Feelings(
         len(scored),
         round(fmean(score for _, score in scored), 4) if scored else None,
         latest,
         trend([(contact.at, score) for contact, score in scored]),
-        [Month(month, round(fmean(scores), 4), len(scores)) for month, scores in months.items()],
+        [SentimentMonth(month, round(fmean(scores), 4), len(scores)) for month, scores in months.items()],
     )
 
 
@@ -108,14 +110,14 @@ def _month(day: int) -> str:
     return f"{ids.from_unix_ms(day * _DAY):%Y-%m}"
 
 
-def feedback(contacts: Sequence[Contact]) -> Feedback:
+def feedback(contacts: Sequence[Contact]) -> Opinions:
     """What was answered, for each metric as the field defines it."""
     found: dict[str, list[tuple[Contact, float, float]]] = {metric: [] for metric in _VALUES}
     for contact in contacts:
         for answer in contact.answers:
             if answer.metric in found:
                 found[answer.metric].append((contact, answer.score, answer.scaled))
-    return Feedback(**{metric: _satisfaction(given, _VALUES[metric]) for metric, given in found.items()})
+    return Opinions(**{metric: _satisfaction(given, _VALUES[metric]) for metric, given in found.items()})
 
 
 def _satisfaction(

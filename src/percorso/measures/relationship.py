@@ -17,7 +17,7 @@ from percorso.measures.buying import Buying
 from percorso.measures.complaints import Complaints
 from percorso.measures.contacts import Contact
 from percorso.measures.evidence import NAMED, Id
-from percorso.measures.feelings import Feedback, Satisfaction, Sentiment, detracts, promotes, satisfied
+from percorso.measures.feelings import Feelings, Opinions, Satisfaction, detracts, promotes, satisfied
 from percorso.measures.repeats import Found
 from percorso.measures.responses import Responses
 
@@ -74,8 +74,8 @@ class Evidence:
     responses: Responses
     repeats: Sequence[Found]
     first_contacts: Sequence[tuple[Contact, bool]]
-    sentiment: Sentiment
-    feedback: Feedback
+    sentiment: Feelings
+    feedback: Opinions
     buying: Buying
 
     def since(self, ago: timedelta) -> int:
@@ -215,7 +215,7 @@ def _buys(evidence: Evidence) -> list[Id]:
 
 
 RULES: Final = (
-    Rule("open_complaint", -50, "A complaint is open.", _open_complaint),
+    Rule("open_complaint", -35, "A complaint is open.", _open_complaint),
     Rule("detractor", -20, "The latest NPS answer, within a year, is 0 to 6.", _detractor),
     Rule("unanswered", -20, "Somebody has waited for an answer for two days or more.", _unanswered),
     Rule("felt_bad", -15, "What was heard in the last 90 days is negative.", _felt_bad),

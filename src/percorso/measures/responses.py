@@ -11,7 +11,7 @@ from pydantic import Field
 from percorso import ids
 from percorso.measures.contacts import Contact
 from percorso.measures.evidence import NAMED, Id
-from percorso.measures.roles import answers, asks, settles
+from percorso.measures.roles import answers, asks, meets, settles
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +70,9 @@ def responses(contacts: Sequence[Contact], now_ms: int) -> Responses:
 
     A wait begins with a contact that asks for an answer (`roles.asks`) and ends with the next one in the same
     conversation or case that answers (`roles.answers`); asking again meanwhile is the same wait. It also ends,
-    without a response time, with a contact that says the matter is settled. Help desks call this the time to first
-    response, taken here of every turn and not of the first alone; medians, since a few forgotten ones carry a mean.
+    without a response time, where the customer reaches somebody on the spot (`roles.meets`) or a contact says that the
+    matter is settled (`roles.settles`). Help desks call this the time to first response, taken here of every turn and
+    not of the first alone; medians, since a few forgotten ones carry a mean.
     """
     open_: dict[str, _Wait] = {}
     times: dict[str, list[float]] = {}
@@ -83,7 +84,11 @@ def responses(contacts: Sequence[Contact], now_ms: int) -> Responses:
                 _ask(open_, contact)
             else:
                 unthreaded += 1
-        elif within and not open_.keys().isdisjoint(within) and ((answered := answers(contact)) or settles(contact)):
+        elif (
+            within
+            and not open_.keys().isdisjoint(within)
+            and ((answered := answers(contact)) or meets(contact) or settles(contact))
+        ):
             for wait in _waits(open_, within):
                 for thread in wait.threads:
                     del open_[thread]

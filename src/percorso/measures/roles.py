@@ -5,7 +5,7 @@ Every measure that needs one of these asks it here, so that no two figures disag
 
 from typing import Final
 
-from percorso.measures.contacts import ADDRESSED, MESSAGES, Contact
+from percorso.measures.contacts import ADDRESSED, LIVE, MESSAGES, Contact
 
 _NOT_MET: Final = frozenset(("no_answer", "busy", "voicemail", "abandoned"))
 _NOT_ARRIVED: Final = _NOT_MET - {"voicemail"} | {"bounced"}
@@ -38,6 +38,11 @@ def answers(contact: Contact) -> bool:
         and contact.outcome not in _NOT_ARRIVED
         and contact.act != "bounced"
     )
+
+
+def meets(contact: Contact) -> bool:
+    """Whether the customer reached somebody who could answer on the spot."""
+    return contact.reaches_out and contact.channel in LIVE and contact.outcome not in _NOT_MET
 
 
 def settles(contact: Contact) -> bool:

@@ -14,7 +14,7 @@ from percorso.measures.complaints import Complaints, complaints
 from percorso.measures.contacts import Contact
 from percorso.measures.counts import Counts, Preferred, counts, preferred, zone_of
 from percorso.measures.episodes import GAP, Effort, cut, effort
-from percorso.measures.feelings import Feedback, Sentiment, feedback, sentiment
+from percorso.measures.feelings import Feelings, Opinions, feedback, sentiment
 from percorso.measures.relationship import Evidence, Relationship, judge
 from percorso.measures.repeats import Repeats, find_repeats, first_contacts, repeats
 from percorso.measures.responses import Responses, responses
@@ -36,8 +36,8 @@ class Summary:
     effort: Annotated[Effort, Field(description="What the customer went through in their episodes.")]
     cases: Annotated[Cases, Field(description="The customer's cases.")]
     complaints: Annotated[Complaints, Field(description="The customer's complaints.")]
-    sentiment: Annotated[Sentiment, Field(description="How the customer felt.")]
-    feedback: Annotated[Feedback, Field(description="What the customer answered when asked.")]
+    sentiment: Annotated[Feelings, Field(description="How the customer felt.")]
+    feedback: Annotated[Opinions, Field(description="What the customer answered when asked.")]
     buying: Annotated[Buying, Field(description="How the customer buys.")]
 
 

@@ -6,7 +6,6 @@ from percorso.measures.rfm import FIFTHS
 from percorso.storage.database import ReadSession
 from percorso.storage.profiles import Bounds
 
-
 _SHARES: Final = [share / FIFTHS for share in range(1, FIFTHS)]
 
 

@@ -62,6 +62,7 @@ _TYPES: Final = {
 }
 _NAMES: Final = ", ".join(_TYPES)
 _SCORES: Final = ("recency_score", "frequency_score", "monetary_score", "rfm")
+_SCORE_NAMES: Final = ", ".join(_SCORES)
 
 
 def _score(measure: str, value: str, currency: str = "''") -> str:
@@ -76,14 +77,19 @@ def _score(measure: str, value: str, currency: str = "''") -> str:
     )
 
 
+def _of(alias: str) -> str:
+    """SQL: the scores of this alias."""
+    return ", ".join(f"{alias}.{name}" for name in _SCORES)
+
+
 _SCORED: Final = (
     "CROSS JOIN LATERAL (SELECT "
     f"{_score('recency', 'extract(epoch FROM p.last_purchase_at)')} AS recency_score, "
     f"{_score('frequency', 'p.purchases')} AS frequency_score, "
-    f"{_score('monetary', 'p.spent', 'p.currency')} AS monetary_score) AS s "
+    f"{_score('monetary', 'p.spent', 'p.currency')} AS monetary_score) AS f "
     # The mean of the two scores, rounded half up.
-    "CROSS JOIN LATERAL (SELECT ($1::text[])"
-    "[s.recency_score][(s.frequency_score + coalesce(s.monetary_score, s.frequency_score) + 1) / 2] AS rfm) AS c"
+    "CROSS JOIN LATERAL (SELECT f.*, ($1::text[])"
+    "[f.recency_score][(f.frequency_score + coalesce(f.monetary_score, f.frequency_score) + 1) / 2] AS rfm) AS s"
 )
 """SQL: the scores of profiles `p` by the present bounds, and the class that follows; $1 is the table of classes."""
 
@@ -104,11 +110,12 @@ async def put(session: WriteSession, profiles: Sequence[Profile], classes: Seque
         "WITH held AS MATERIALIZED (SELECT p.* FROM jsonb_to_recordset($2::text::jsonb) "
         f"AS p({', '.join(f'{name} {type_}' for name, type_ in _TYPES.items())}) "
         "JOIN identities i ON i.identity_id = p.customer_id AND i.customer_id = p.customer_id FOR KEY SHARE OF i) "
-        f"INSERT INTO customer_profiles ({_NAMES}, {', '.join(_SCORES)}) "
-        f"SELECT {', '.join(f'p.{name}' for name in _TYPES)}, {', '.join(_SCORES)} FROM held p {_SCORED} "
+        f"INSERT INTO customer_profiles ({_NAMES}, {_SCORE_NAMES}) "
+        f"SELECT {_NAMES}, s.* FROM held p {_SCORED} "
         f"ON CONFLICT (customer_id) DO UPDATE SET {updates} "
         "WHERE customer_profiles.computed_at <= excluded.computed_at",
-        classes,
+        # To asyncpg a tuple within a list is a record.
+        [list(row) for row in classes],
         msgspec.json.encode(rows, enc_hook=str).decode(),
     )
 
@@ -139,13 +146,11 @@ async def classify(session: WriteSession, after: UUID, classes: Sequence[Sequenc
     last: UUID | None = await session.fetchval(
         "WITH slice AS MATERIALIZED (SELECT customer_id FROM customer_profiles "
         "WHERE purchases > 0 AND customer_id > $2 ORDER BY customer_id LIMIT $3 FOR NO KEY UPDATE), "
-        f"changed AS (UPDATE customer_profiles SET {', '.join(f'{name} = n.{name}' for name in _SCORES)} "
-        f"FROM (SELECT p.customer_id, {', '.join(_SCORES)} FROM slice JOIN customer_profiles p USING (customer_id) "
-        f"{_SCORED}) AS n WHERE customer_profiles.customer_id = n.customer_id AND "
-        f"({', '.join(f'customer_profiles.{name}' for name in _SCORES)}) IS DISTINCT FROM "
-        f"({', '.join(f'n.{name}' for name in _SCORES)})) "
+        f"scored AS (SELECT p.customer_id, s.* FROM slice JOIN customer_profiles p USING (customer_id) {_SCORED}), "
+        f"changed AS (UPDATE customer_profiles p SET ({_SCORE_NAMES}) = ROW ({_of('s')}) FROM scored s "
+        f"WHERE p.customer_id = s.customer_id AND ({_of('p')}) IS DISTINCT FROM ({_of('s')})) "
         "SELECT customer_id FROM slice ORDER BY customer_id DESC LIMIT 1",
-        classes,
+        [list(row) for row in classes],
         after,
         limit,
     )

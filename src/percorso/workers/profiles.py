@@ -10,7 +10,7 @@ where it is stored.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence, Set
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import chain
@@ -127,7 +127,7 @@ class Profiles:
         await self._refresh(set(aged))
         return len(aged) == _SLICE
 
-    async def _refresh(self, customer_ids: Set[UUID]) -> None:
+    async def _refresh(self, customer_ids: Iterable[UUID]) -> None:
         """Make these profiles anew; those that their identities had when they were customers go."""
         ordered = sorted(customer_ids)
         for start in range(0, len(ordered), _SLICE):
