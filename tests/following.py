@@ -45,7 +45,7 @@ async def summed_up(services: Services, customer_id: UUID, now: datetime) -> dic
         customer = await customers.by_identity(session, customer_id)
         history = await contacts.of_customer(session, customer_id)
         said = await traits.current(session, customer.identity_ids)
-    summary = measures.summarise(history.contacts, now=now, zone=None)
+    summary = measures.summarise(history.contacts, now=now, zone=history.zone)
     profile = profile_of(summary, customer.customer_id, sorted(customer.identity_ids), said)
     return {name: getattr(profile, name) for name in profile.__slots__} | {"traits": json.loads(profile.traits)}
 

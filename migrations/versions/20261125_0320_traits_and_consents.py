@@ -15,7 +15,7 @@ CREATE TABLE traits (
     occurred_at timestamptz NOT NULL,
     digest uuid NOT NULL,
     name text NOT NULL,
-    value jsonb,
+    value json,
     source text NOT NULL,
     received_at timestamptz NOT NULL,
     set_by text NOT NULL,
@@ -51,6 +51,7 @@ COMMENT ON COLUMN traits.identity_id IS 'The identity that it was said of.';
 COMMENT ON COLUMN traits.occurred_at IS 'From when on it holds.';
 COMMENT ON COLUMN traits.digest IS 'Hash of name, value and source: said again, it is the same row.';
 COMMENT ON COLUMN traits.value IS 'Null: there is none from then on.';
+COMMENT ON COLUMN traits.value IS 'As it was said, names of members in order. Null: there is none from then on.';
 COMMENT ON COLUMN traits.source IS 'Who knows it.';
 COMMENT ON COLUMN traits.set_by IS 'The key that said it.';
 COMMENT ON TABLE consents IS 'Whether customers may be contacted, and all that was said of it before.';

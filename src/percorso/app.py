@@ -106,7 +106,7 @@ def create_app(settings: Settings | None = None, *, writer_class: type[Writer] =
     interactions.add_storing(app.router)
     # What a customer's path goes on with is found before the customer, whose name may hold slashes.
     for room in (
-        interactions, batches, finding, segments, measures, traits, consents, customers, touchpoints, rejected, keys,
+        interactions, batches, finding, segments, traits, consents, measures, customers, touchpoints, rejected, keys,
         health,
     ):  # fmt: skip
         app.include_router(room.router)

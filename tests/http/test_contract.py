@@ -129,9 +129,15 @@ async def test_the_examples_in_the_document_are_taken(client: httpx.AsyncClient)
     [patch] = schemas["Enrichment"]["examples"]
     answer = await client.patch(f"/v1/interactions/{receipt['interaction_id']}", json=patch)
     assert answer.status_code == 200, answer.text
-    for method, path in (("PUT", "/v1/touchpoints/{slug}"), ("POST", "/v1/keys")):
+    for method, path, status in (
+        ("PUT", "/v1/touchpoints/{slug}", 201),
+        ("POST", "/v1/keys", 201),
+        ("PUT", "/v1/customers/{customer}/traits", 200),
+        ("PUT", "/v1/customers/{customer}/consents", 200),
+    ):
         [body] = OPERATIONS[f"{method} {path}"]["requestBody"]["content"]["application/json"]["schema"]["examples"]
-        assert (await client.request(method, path.replace("{slug}", "a"), json=body)).status_code == 201
+        url = path.replace("{slug}", "a").replace("{customer}", "email:anna@example.com")
+        assert (await client.request(method, url, json=body)).status_code == status
 
 
 async def test_real_answers_are_what_the_document_says(client: httpx.AsyncClient, make: Make) -> None:
@@ -154,6 +160,19 @@ async def test_real_answers_are_what_the_document_says(client: httpx.AsyncClient
     check("GET /v1/interactions/{interaction_id}", await client.get(one))
     check("GET /v1/interactions/{interaction_id}/revisions", await client.get(f"{one}/revisions"))
     check("GET /v1/interactions", await client.get("/v1/interactions", params={"source": "test", "id": sent["id"]}))
+    said = "/v1/customers/cookie_id:c"
+    consent = {"purpose": "marketing", "status": "granted"}
+    check(
+        "PUT /v1/customers/{customer}/traits",
+        await client.put(f"{said}/traits", json={"traits": {"a": [1], "b": None}}),
+    )
+    check("PUT /v1/customers/{customer}/consents", await client.put(f"{said}/consents", json={"consents": [consent]}))
+    check("PUT /v1/customers/{customer}/consents", await client.put(f"{said}/consents", json={"consents": []}))
+    check("GET /v1/customers/{customer}/traits", await client.get(f"{said}/traits"))
+    check("GET /v1/customers/{customer}/traits/history", await client.get(f"{said}/traits/history"))
+    asked = f"{said}/consents?purpose=marketing&channel=email"
+    check("GET /v1/customers/{customer}/consents", await client.get(asked))
+    check("GET /v1/customers/{customer}/consents/history", await client.get(f"{said}/consents/history"))
     check("GET /v1/customers/{customer}", await client.get("/v1/customers/cookie_id:c"))
     check("GET /v1/customers/{customer}/journey", await client.get("/v1/customers/cookie_id:c/journey?limit=1"))
     check("GET /v1/customers/{customer}/journey", await client.get("/v1/customers/cookie_id:unknown/journey"))

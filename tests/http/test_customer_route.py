@@ -15,6 +15,8 @@ async def test_a_customer_shows_every_identifier_strong_ones_first(client: httpx
         "first_contact_at",
         "last_contact_at",
         "interactions",
+        "traits",
+        "consents",
     }
     shown = [(each["kind"], each["value"], each["strong"]) for each in customer["identifiers"]]
     assert sorted(shown[:2]) == [("email", "anna@example.com", True), ("phone", "+39066982", True)]

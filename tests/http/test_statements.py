@@ -105,7 +105,11 @@ async def test_the_most_frequent_requests_send_few_statements(
         (f"{ANNA}?limit=3", 2),  # a fourth was looked for in all that is older
         (f"{ANNA}?order=asc", 1),
         (f"{ANNA}?from={(now - timedelta(days=30)).isoformat().replace('+00:00', 'Z')}", 1),
-        ("/v1/customers/email:anna@example.com", 2),
+        ("/v1/customers/email:anna@example.com", 4),
+        ("/v1/customers/email:anna@example.com/traits", 2),
+        ("/v1/customers/email:anna@example.com/traits/history?name=a", 2),
+        ("/v1/customers/email:anna@example.com/consents?purpose=marketing&channel=email", 2),
+        ("/v1/customers/email:anna@example.com/consents/history", 2),
         (one, 2),
         (f"{one}/revisions", 2),
         (f"/v1/interactions?source=test&id={recent[0]['id']}", 3),
@@ -195,3 +199,47 @@ async def test_hot_reads_use_their_indexes_on_many_partitions(
                 )
                 assert used, (path, plan[:3000])
                 assert all(indexes in index for index in used), (path, used)
+
+
+async def test_what_is_said_of_a_customer_is_read_by_index_however_long_its_history(
+    service: tuple[FastAPI, httpx.AsyncClient], make: Make, database: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    app, client = service
+    await store(client, make(customer={"email": "anna@example.com", "crm_id": "C-1"}), make())
+    await database.execute(
+        "INSERT INTO traits (identity_id, occurred_at, digest, name, value, source, received_at, set_by) "
+        "SELECT identity_id, now() - number * interval '1 hour', gen_random_uuid(), name, to_json(number), 's', now(), "
+        "'k' FROM identities, generate_series(1, 3000) AS number, unnest('{age,city,tier}'::text[]) AS name"
+    )
+    await database.execute(
+        "INSERT INTO consents (identity_id, occurred_at, digest, purpose, channel, status, source, received_at) "
+        "SELECT identity_id, now() - number * interval '1 hour', gen_random_uuid(), purpose, channel, 'granted', 's', "
+        "now() FROM identities, generate_series(1, 3000) AS number, unnest('{marketing,research}'::text[]) AS purpose, "
+        "unnest('{any,email}'::text[]) AS channel"
+    )
+    await database.execute("ANALYZE")
+    asked = "/v1/customers/crm_id:C-1"
+    # Of each identity one more than a page has, and the rest of its last moment.
+    most_of_a_page = 2 * (6 + 4)
+    for path, table, most in (
+        ("traits", "traits", 2 * 2 * 3),
+        ("consents?purpose=marketing&channel=email", "consents", 2 * 4 * 40),
+        ("traits/history?limit=5", "traits", most_of_a_page),
+        ("traits/history?limit=5&name=city", "traits", most_of_a_page),
+        ("consents/history?limit=5", "consents", most_of_a_page),
+    ):
+        async with statements_read(app) as seen:
+            answer = await client.get(f"{asked}/{path}")
+        assert answer.status_code == 200
+        [statement] = [statement for statement in seen if f"FROM {table}" in statement[0]]
+        plan = await plan_of(database, statement, generic=True)
+        scans = re.findall(rf"(\w+ Scan)(?: Backward)? (?:using \w+ )?on {table} .*rows=([0-9.]+) loops=(\d+)", plan)
+        assert scans, plan
+        assert {kind for kind, _, _ in scans} <= {"Index Scan"}, plan
+        assert sum(float(rows) * int(loops) for _, rows, loops in scans) <= most, plan
+    traits = (await client.get(f"{asked}/traits")).json()["traits"]
+    assert {name: trait["value"] for name, trait in traits.items()} == {"age": 1, "city": 1, "tier": 1}
+    consents = (await client.get(f"{asked}/consents")).json()["items"]
+    assert [(each["purpose"], each["channel"]) for each in consents] == [
+        (purpose, channel) for purpose in ("marketing", "research") for channel in ("any", "email")
+    ]

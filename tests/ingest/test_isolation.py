@@ -141,6 +141,7 @@ _ITEM = st.fixed_dictionaries(
         "customer": st.dictionaries(
             st.sampled_from(["email", "crm_id", "cookie_id", "seat"]), st.sampled_from(["a@b.it", "c@d.it"]), min_size=1
         ),
+        "outcome": st.sampled_from(["answered", "unsubscribed", "subscribed"]),
     }
 )
 _CONTENTS = (
@@ -151,6 +152,7 @@ _CONTENTS = (
     ),
     "SELECT * FROM identities ORDER BY 1",
     "SELECT * FROM identity_links ORDER BY 1, 2",
+    "SELECT * FROM consents ORDER BY 1, 2, 3",
     "SELECT what, hours, ids.* FROM commits, unnest(identity_ids, interaction_ids) AS ids ORDER BY 4",
 )
 

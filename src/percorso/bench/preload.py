@@ -23,6 +23,13 @@ YEARS: Final = 10
 LENGTH: Final = 60
 """Interactions in each of those journeys: more than a page."""
 
+HISTORIES: Final = "bench-histories"
+LONG_LIVED: Final = 2
+"""How many customers there are whose whole history is read."""
+HISTORY: Final = 10_000
+"""Interactions of each of them, over ten years under ten addresses."""
+
+_SPAN: Final = timedelta(days=365 * YEARS)
 _CHUNK: Final = 1000
 _IN_FLIGHT: Final = 4
 
@@ -39,8 +46,13 @@ def ten_identities(customer: int, number: int) -> str:
     return f"dieci.{customer}.{number}@example.com"
 
 
-async def store(place: Place, rows: int, *, journeys: bool, progress: Progress) -> None:
-    """Store events until there are so many, and the journeys that are to be read.
+def long_lived(customer: int, number: int) -> str:
+    """One of the ten addresses of a customer with a long history."""
+    return f"lunga.{customer}.{number}@example.com"
+
+
+async def store(place: Place, rows: int, *, journeys: bool, histories: bool, progress: Progress) -> None:
+    """Store events until there are so many, and the journeys and the whole histories that are to be read.
 
     `progress` is told how many are stored.
     """
@@ -51,6 +63,8 @@ async def store(place: Place, rows: int, *, journeys: bool, progress: Progress) 
         await _take(place, services.pipeline, STORED, map(events.one, missing), progress)
         if journeys:
             await _take(place, services.pipeline, JOURNEYS, _journeys(now), progress)
+        if histories:
+            await _take(place, services.pipeline, HISTORIES, _histories(now), progress)
     async with connected(place.settings) as (session, _):
         for table in ("interactions", "interaction_keys", "identities", "identity_links"):
             await session.execute(f"VACUUM (ANALYZE) {table}")
@@ -82,7 +96,6 @@ async def _chunk(pipeline: Pipeline, chunk: list[bytes]) -> int:
 def _journeys(now: datetime) -> Iterator[bytes]:
     """The journeys of the two kinds of customers."""
     month = (now.replace(day=1) - timedelta(days=1)).replace(day=1, hour=0)
-    years = timedelta(days=365 * YEARS)
     number = 0
     for customer in range(CUSTOMERS):
         all_ten = [ten_identities(customer, which) for which in range(IDENTITIES)]
@@ -91,5 +104,14 @@ def _journeys(now: datetime) -> Iterator[bytes]:
             yield dated(JOURNEYS, number, month + timedelta(hours=10 * step), one)
             # The first says that the ten are one person.
             ten = emails([all_ten[step % IDENTITIES]] if step else all_ten)
-            yield dated(JOURNEYS, number + 1, now - years * (step + 1) / LENGTH, ten)
+            yield dated(JOURNEYS, number + 1, now - _SPAN * (step + 1) / LENGTH, ten)
             number += 2
+
+
+def _histories(now: datetime) -> Iterator[bytes]:
+    """The histories of customers that are read whole."""
+    for number in range(LONG_LIVED * HISTORY):
+        customer, step = divmod(number, HISTORY)
+        addresses = [long_lived(customer, which) for which in range(IDENTITIES)]
+        of = emails([addresses[step % IDENTITIES]] if step else addresses)
+        yield dated(HISTORIES, number, now - _SPAN * (step + 1) / HISTORY, of)

@@ -12,7 +12,21 @@ from percorso.bench import preload
 from percorso.bench.place import Place
 from percorso.bench.processes import Server
 from percorso.bench.server import TWO_WORKERS
-from percorso.bench.sides import Figure, Options, Pair, Run, copy, get, journey_paths, pair, post, read, rounds, servers
+from percorso.bench.sides import (
+    Figure,
+    Options,
+    Pair,
+    Run,
+    copy,
+    get,
+    journey_paths,
+    pair,
+    post,
+    read,
+    rounds,
+    servers,
+    summary_paths,
+)
 
 _BATCH_CONNECTIONS: Final = 4
 
@@ -26,7 +40,8 @@ Of = Literal["rate", "p50", "p99", "tail", "memory"]
 class Row:
     """A row of the table: `what` is held `against` what, and the ratio to reach.
 
-    A row that `grows` is begun when a twentieth is stored: what `measure` yields first, None, stands for that.
+    `reach_mib` and `reach_ms` bound the service's memory and our median time. A row that `grows` is begun when a
+    twentieth is stored: what `measure` yields first, None, stands for that.
     """
 
     name: str
@@ -36,7 +51,9 @@ class Row:
     measure: Callable[[Place, Options], Iterator[Pair | None]]
     of: Of = "rate"
     reach_mib: float | None = None
+    reach_ms: float | None = None
     reads_journeys: bool = False
+    reads_histories: bool = False
     grows: bool = False
     cores: int = 1
 
@@ -159,6 +176,17 @@ def journey_many(place: Place, options: Options) -> Iterator[Pair]:
                 yield pair(ours, held.figure, held)
 
 
+def summary(place: Place, options: Options) -> Iterator[Pair]:
+    """The summary of a customer with ten identities and ten thousand interactions, against a page of their journey."""
+    customers = [preload.long_lived(number, number) for number in range(preload.LONG_LIVED)]
+    with servers(place, "percorso") as (server,):
+        for seconds, counts in rounds(options):
+            ours = get(place, server, summary_paths(customers), seconds)
+            page = get(place, server, journey_paths(customers), seconds)
+            if counts:
+                yield pair(ours, page.figure, page)
+
+
 def journey_grown(place: Place, options: Options) -> Iterator[Pair | None]:
     """A page of a journey when all is stored, against when a twentieth was."""
     paths = journey_paths([preload.one_identity(number) for number in range(preload.CUSTOMERS)])
@@ -212,6 +240,16 @@ _ALL: Final = (
         journey_many,
         of="p50",
         reads_journeys=True,
+    ),
+    Row(
+        "summary",
+        "summary of 10,000 interactions, p50",
+        "a page of that journey",
+        60,
+        summary,
+        of="p50",
+        reach_ms=150,
+        reads_histories=True,
     ),
     Row(
         "journey_grown",

@@ -35,14 +35,15 @@ def run(
     rows = [row for row in rows if row.cores <= report.cores() or len(rows) == 1]
     with place.made(settings) as here, _progress(console) as progress:
         journeys = any(row.reads_journeys for row in rows)
+        histories = any(row.reads_histories for row in rows)
         begun = [row.measure(here, options) for row in rows]
         if any(row.grows for row in rows):
-            _store(here, scale // _GROWTH, journeys=journeys, progress=progress)
+            _store(here, scale // _GROWTH, journeys=journeys, histories=False, progress=progress)
             journeys = False
             for row, measuring in zip(rows, begun, strict=True):
                 if row.grows:
                     _first(measuring, row, progress)
-        _store(here, scale, journeys=journeys, progress=progress)
+        _store(here, scale, journeys=journeys, histories=histories, progress=progress)
         measured = [_measure(measuring, row, options, progress) for row, measuring in zip(rows, begun, strict=True)]
         verified = asyncio.run(_verify(here, progress)) if check else None
     return report.machine(here.server_version, embedded=embedded, stored_before=scale), measured, verified
@@ -60,13 +61,13 @@ def _progress(console: Console) -> Progress:
     return Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
 
 
-def _store(here: Place, scale: int, *, journeys: bool, progress: Progress) -> None:
+def _store(here: Place, scale: int, *, journeys: bool, histories: bool, progress: Progress) -> None:
     task = progress.add_task("storing", total=scale)
-    on_fast_loop(
-        preload.store(
-            here, scale, journeys=journeys, progress=lambda stored: progress.update(task, completed=min(stored, scale))
-        )
-    )
+
+    def stored(count: int) -> None:
+        progress.update(task, completed=min(count, scale))
+
+    on_fast_loop(preload.store(here, scale, journeys=journeys, histories=histories, progress=stored))
     progress.remove_task(task)
 
 

@@ -170,6 +170,11 @@ def pair(ours: Run, limit: Figure, *others: Run, peak_mib: float | None = None) 
     )
 
 
+def summary_paths(customers: Sequence[str]) -> list[str]:
+    """The paths of the summaries of the customers who have these addresses."""
+    return [f"/v1/customers/email:{quote(customer)}/summary" for customer in customers]
+
+
 def journey_paths(customers: Sequence[str]) -> list[str]:
     """The paths of the first page of the journeys of these addresses."""
     return [f"/v1/customers/email:{quote(customer)}/journey?limit=50" for customer in customers]

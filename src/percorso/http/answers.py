@@ -1,6 +1,7 @@
 """What answers look like: interactions as they were given and what percorso adds, pages, ETags."""
 
 import json
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
@@ -40,7 +41,7 @@ def figures(value: Any) -> Any:
         return [figures(member) for member in value]
     if isinstance(value, datetime):
         return moment(value)
-    return str(value) if isinstance(value, UUID) else value
+    return str(value) if isinstance(value, uuid.UUID) else value
 
 
 class _Document(msgspec.Struct):

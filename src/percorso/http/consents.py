@@ -32,6 +32,7 @@ router = APIRouter(
 _MOST_CONSENTS: Final = 100
 _CAP: Final = 1024 * 1024
 
+_AnyChannel = Literal[Channel, "any"]
 _Purpose = Annotated[str | None, Query(max_length=64, description="Only what is said of this purpose.")]
 
 
@@ -41,7 +42,7 @@ class ConsentBody(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     purpose: Kind = Field(description="What contact is for; what interactions say is about `marketing`.")
-    channel: Channel | Literal["any"] | None = Field(None, description="By which channel. Absent, or `any`: by all.")
+    channel: _AnyChannel | None = Field(None, description="By which channel. Absent, or `any`: by all.")
     status: Status = Field(description="Whether the customer agrees to it.")
     occurred_at: Moment | None = Field(None, description="Since when. Absent: when it is received.")
     lawful_basis: LawfulBasis | None = Field(
@@ -126,7 +127,7 @@ async def read_consent_history(
     use: Use,
     purpose: _Purpose = None,
     channel: Annotated[
-        Channel | Literal["any"] | None, Query(description="Only what is said of this very channel, or of `any`.")
+        _AnyChannel | None, Query(description="Only what is said of this very channel, or of `any`.")
     ] = None,
     limit: Limit = 50,
     cursor: Cursor = None,

@@ -5,7 +5,7 @@ import re
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from percorso.http.parameters import QueryMoment
@@ -20,7 +20,7 @@ _MOST: Final = 30
 _SCALAR: Final = re.compile(r"true|false|-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,30})?")
 """What may stand for itself in JSON beside a string."""
 _SPANS: Final = {"h": timedelta(hours=1), "d": timedelta(days=1)}
-SPAN_PATTERN: Final = r"^[1-9][0-9]{0,4}[hd]$"
+SPAN_PATTERN: Final = r"^[1-9][0-9]{0,3}[hd]$"
 SEGMENT_PATTERN: Final = r"^[a-z0-9][a-z0-9_.-]*$"
 
 
@@ -56,11 +56,17 @@ def _forms_of(trait: str) -> list[str]:
     return [f"{{{json.dumps(name)}: {form}}}" for each in values for form in (each, f"[{each}]")]
 
 
+def _is_span(given: Any) -> Any:
+    if not isinstance(given, str) or not re.fullmatch(SPAN_PATTERN, given):
+        raise PydanticCustomError("span", "must be a number of days or hours from 1 to 9999, such as 90d or 12h")
+    return given
+
+
 def _span(given: str) -> timedelta:
     return int(given[:-1]) * _SPANS[given[-1]]
 
 
-Span = Annotated[str, Field(pattern=SPAN_PATTERN, examples=["90d"])]
+Span = Annotated[str, BeforeValidator(_is_span), Field(pattern=SPAN_PATTERN, examples=["90d"])]
 TraitIs = Annotated[str, Field(max_length=512), AfterValidator(_trait)]
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from percorso import measures
@@ -25,7 +25,7 @@ router = APIRouter(
     prefix="/v1/customers", tags=["Customers"], route_class=DirectRoute, dependencies=[Depends(only_known)]
 )
 
-_GAP: Final = re.compile(r"([1-9][0-9]{0,3})([dh])")
+_GAP: Final = re.compile(r"[1-9][0-9]{0,3}[dh]")
 
 
 def _gap(given: Any) -> Any:
@@ -37,10 +37,8 @@ def _gap(given: Any) -> Any:
 Gap = Annotated[
     str,
     BeforeValidator(_gap),
-    Query(
-        pattern=f"^{_GAP.pattern}$",
-        description="How long contact must pause for an episode to end: days (`30d`) or hours (`12h`).",
-    ),
+    WithJsonSchema({"type": "string", "pattern": f"^{_GAP.pattern}$", "examples": ["30d", "12h"]}),
+    Query(description="How long contact must pause for an episode to end: days (`30d`) or hours (`12h`)."),
 ]
 
 
@@ -60,10 +58,11 @@ async def read_summary(request: Request, _: MayRead, customer: TheCustomer, with
     unchanged customer stays the same for that long.
     """
     now = datetime.now(UTC).replace(second=0, microsecond=0)
-    async with reading(use.engine) as session:
-        history = await contacts.of_customer(session, customer, since=within.since, until=within.until)
     as_of = now if within.until is None else min(now, within.until)
-    summary = await asyncio.to_thread(measures.summarise, history.contacts, now=as_of, zone=None)
+    async with use.measuring:
+        async with reading(use.engine) as session:
+            history = await contacts.of_customer(session, customer, since=within.since, until=within.until)
+        summary = await asyncio.to_thread(measures.summarise, history.contacts, now=as_of, zone=history.zone)
     content = {"customer_id": history.customer_id, "truncated_before": history.truncated_before}
     return answers.tagged(request, answers.json_response(answers.figures(content) | answers.figures(summary)))
 
@@ -90,11 +89,12 @@ async def read_episodes(
     `began_at`. Follow `next_cursor` with the same `gap` and `order`.
     """
     after = position(cursor, list_=episodes.list_name(gap, order))
-    async with reading(use.engine) as session:
-        history = await contacts.of_customer(session, customer)
-    page = await asyncio.to_thread(
-        episodes.page, history.contacts, gap=gap, order=order, limit=limit, after=after, now=datetime.now(UTC)
-    )
+    async with use.measuring:
+        async with reading(use.engine) as session:
+            history = await contacts.of_customer(session, customer)
+        page = await asyncio.to_thread(
+            episodes.page, history.contacts, gap=gap, order=order, limit=limit, after=after, now=datetime.now(UTC)
+        )
     return answers.page_response(
         request,
         map(answers.figures, page.items),

@@ -1,8 +1,9 @@
 """What the routes work with: made once at start, found on the application."""
 
+import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from typing import Annotated
+from dataclasses import dataclass, field
+from typing import Annotated, Final
 
 from fastapi import Depends, Request
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -15,10 +16,13 @@ from percorso.settings import Settings
 from percorso.storage.database import ReadSession, reading
 from percorso.storage.deployment import Deployment
 
+_MEASURED_TOGETHER: Final = 2
+"""Histories in memory at once: one may take 50 MB, and Python computes on one core, however many wait."""
+
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The parts of a running service."""
+    """The parts of a running service; `measuring` is held while a customer's whole history is in memory."""
 
     settings: Settings
     engine: AsyncEngine
@@ -28,6 +32,7 @@ class Services:
     pipeline: Pipeline
     keys: Keys
     schema: str
+    measuring: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_MEASURED_TOGETHER))
 
 
 async def services(request: Request) -> Services:

@@ -22,7 +22,7 @@ def status_of(interaction: Mapping[str, Any]) -> Status | None:
         return outcome
     details = interaction.get("details")
     event = _SAYS.get(details.get("event")) if details else None
-    return "denied" if "denied" in {outcome, event} else outcome or event
+    return outcome if outcome == "denied" or event is None else event
 
 
 def said_by(

@@ -6,5 +6,6 @@
 from percorso.measures.contacts import Contact, read
 from percorso.measures.episodes import GAP, Episode, episodes
 from percorso.measures.summary import Summary, summarise
+from percorso.measures.zones import zone
 
-__all__ = ["GAP", "Contact", "Episode", "Summary", "episodes", "read", "summarise"]
+__all__ = ["GAP", "Contact", "Episode", "Summary", "episodes", "read", "summarise", "zone"]

@@ -42,7 +42,7 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
 
 
 class Contact(msgspec.Struct, eq=False, gc=False):
-    """One interaction, as the measures see it.
+    """One interaction, as the measures see it; each is equal to itself alone, and as quick a key as there is.
 
     `at` is its Unix time in ms and `offset` the sender's offset from UTC in minutes, None where it was given in UTC.
     `threads` are the case and the conversation it belongs to: contacts that share one are about the same matter. `act`

@@ -15,7 +15,7 @@ _MINUTE: Final = 60_000
 _WINDOW: Final = 3
 """The length of the span of hours in which a customer is most often there."""
 
-ZoneFrom = Literal["given", "offsets", "default"]
+ZoneFrom = Literal["trait", "offsets", "default"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +55,8 @@ class Preferred:
     time_zone_from: Annotated[
         ZoneFrom,
         Field(
-            description="How it is known: `given`, a trait of the customer; `offsets`, the offset most frequent in "
-            "`occurred_at`; `default`, UTC for want of either."
+            description="How it is known: `trait`, the customer's trait `time_zone` or `timezone`; `offsets`, what is "
+            "most frequent in `occurred_at`; `default`, UTC for want of either."
         ),
     ]
 
@@ -76,7 +76,7 @@ def counts(contacts: Sequence[Contact]) -> Counts:
 def zone_of(contacts: Sequence[Contact], given: tzinfo | None) -> tuple[tzinfo, ZoneFrom]:
     """The customer's zone and how it is known: the one given, or else the offset that senders most often gave."""
     if given is not None:
-        return given, "given"
+        return given, "trait"
     offsets = Counter(contact.offset for contact in contacts if contact.offset is not None)
     if not offsets:
         return UTC, "default"

@@ -83,13 +83,13 @@ def cut(
 ) -> list[Episode]:
     """The episodes, where the courses of cases and the first contacts of matters are known already."""
     gap_ms = gap // timedelta(milliseconds=1)
-    closed = {course.last.id: case for case, course in how_cases_went.items() if course.settled}
-    settled = {contact.id: at_once for contact, at_once in first}
+    closed = {course.last: case for case, course in how_cases_went.items() if course.settled}
+    settled = dict(first)
     found = []
     begin = 0
     for end, (contact, following) in enumerate(pairwise((*contacts, None)), 1):
         assert contact is not None  # noqa: S101 - only the last is, which follows
-        case = closed.get(contact.id)
+        case = closed.get(contact)
         pause = (now_ms if following is None else following.at) - contact.at
         if following is None or pause > gap_ms or case is not None:
             by: End = "case_closed" if case is not None else "pause" if pause > gap_ms else "open"
@@ -98,7 +98,7 @@ def cut(
     return found
 
 
-def _episode(within: Sequence[Contact], by: End, case: str | None, settled: dict[Id, bool]) -> Episode:
+def _episode(within: Sequence[Contact], by: End, case: str | None, settled: Mapping[Contact, bool]) -> Episode:
     first, last = within[0], within[-1]
     return Episode(
         began_at=ids.from_unix_ms(first.at),
@@ -112,7 +112,7 @@ def _episode(within: Sequence[Contact], by: End, case: str | None, settled: dict
         channel_switches=_switches(within),
         hand_offs=_hand_offs(within),
         first_contact_resolution=first_contact_resolution(
-            [settled[contact.id] for contact in within if contact.id in settled]
+            [settled[contact] for contact in within if contact in settled]
         ),
     )
 

@@ -111,8 +111,8 @@ def first_contacts(contacts: Sequence[Contact], found: Sequence[Found]) -> list[
     customer neither reached out in the same case again nor came back about it (`find_repeats`): first contact
     resolution as contact centres define it, measured by what the customer did and not by what an agent claimed alone.
     """
-    again = {repeat.contact.id for repeat in found}
-    repeated = {repeat.of.id for repeat in found}
+    again = {repeat.contact for repeat in found}
+    repeated = {repeat.of for repeat in found}
     reached_out = [contact for contact in contacts if contact.reaches_out]
     in_case = Counter(contact.case for contact in reached_out)
     seen: set[str] = set()
@@ -122,8 +122,8 @@ def first_contacts(contacts: Sequence[Contact], found: Sequence[Found]) -> list[
             if contact.case in seen:
                 continue
             seen.add(contact.case)
-        if contact.id not in again and contact.resolution in _JUDGED:
-            settled = contact.resolution == "resolved" and contact.id not in repeated
+        if contact not in again and contact.resolution in _JUDGED:
+            settled = contact.resolution == "resolved" and contact not in repeated
             first.append((contact, settled and (contact.case is None or in_case[contact.case] == 1)))
     return first
 

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
+from asyncpg import Record
 from asyncpg.pgproto.pgproto import UUID
 
 from percorso.storage.database import ReadSession
@@ -77,3 +78,21 @@ async def aged(session: ReadSession, before: datetime, *, limit: int) -> list[UU
         "SELECT customer_id FROM customer_profiles WHERE computed_at < $1 ORDER BY computed_at LIMIT $2", before, limit
     )
     return [row["customer_id"] for row in rows]
+
+
+async def histories(session: ReadSession, identity_ids: Collection[UUID], *, most: int) -> dict[UUID, list[Record]]:
+    """The interactions of each of these identities, in no order, for `measures.read`; of one at most `most`.
+
+    Relies on the primary key `(identity_id, id)` of interactions.
+    """
+    rows = await session.fetch(
+        "SELECT of.identity_id, i.* FROM unnest($1::uuid[]) AS of(identity_id) CROSS JOIN LATERAL ("
+        "SELECT id, channel, kind, function, direction, document::text FROM interactions "
+        "WHERE identity_id = of.identity_id LIMIT $2) AS i",
+        list(identity_ids),
+        most,
+    )
+    found: dict[UUID, list[Record]] = {}
+    for row in rows:
+        found.setdefault(row["identity_id"], []).append(row)
+    return found

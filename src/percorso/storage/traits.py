@@ -37,7 +37,7 @@ async def insert(
     rows = sorted(((trait.digest, trait) for trait in traits), key=itemgetter(0))
     new = await session.fetch(
         "INSERT INTO traits (identity_id, digest, name, value, occurred_at, source, received_at, set_by) "
-        "SELECT $1, said.*, $7, $8 FROM unnest($2::uuid[], $3::text[], $4::jsonb[], $5::timestamptz[], $6::text[]) "
+        "SELECT $1, said.*, $7, $8 FROM unnest($2::uuid[], $3::text[], $4::json[], $5::timestamptz[], $6::text[]) "
         "AS said ON CONFLICT DO NOTHING RETURNING digest",
         identity_id,
         [digest for digest, _ in rows],

@@ -14,10 +14,12 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import chain
+from operator import attrgetter
 from time import monotonic
 from typing import Final
 
 import structlog
+from asyncpg import Record
 from asyncpg.pgproto.pgproto import UUID
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -47,8 +49,8 @@ _SLICE: Final = 50
 """Customers whose profiles are stored by one transaction."""
 _IDENTITIES: Final = 500
 """Identities that the first pass goes through at once."""
-_IN_THE_LOOP: Final = 400
-"""Contacts summed up without a thread: some 2 ms."""
+_FEW: Final = 200
+"""Interactions of an identity that are read together with those of others, and summed up in a millisecond or two."""
 _BUYERS: Final = 1_000
 """Buyers classed by one transaction."""
 _CLASS_PAUSE_SECONDS: Final = 10.0
@@ -176,41 +178,43 @@ async def _made(session: ReadSession, customer_ids: Sequence[UUID]) -> tuple[lis
     Who belongs to a customer is read first: so what changes meanwhile, which the commit log tells later, finds the
     profile by the identities that it names.
     """
+    now = datetime.now(UTC)
     members = await refreshing.members(session, customer_ids)
     every = list(chain.from_iterable(members.values()))
     described = await refreshing.described(session, every)
+    histories = await refreshing.histories(session, every, most=_FEW)
     made = []
     for customer_id, identity_ids in members.items():
         said = [] if described.isdisjoint(identity_ids) else await traits.current(session, identity_ids)
+        rows = [histories.get(identity_id, []) for identity_id in identity_ids]
         try:
-            profile = await _profile(session, customer_id, identity_ids, said)
+            if max(map(len, rows)) < _FEW:
+                summary = _summary(list(chain.from_iterable(rows)), now, said)
+                await asyncio.sleep(0)
+            else:
+                summary = await _long_summary(session, customer_id, now)
+        except UnknownCustomer:
+            continue
         except Exception as error:
             if is_away(error):
                 raise
             # Else the follower would try it again for ever, and come to no other.
             _log.warning("a profile cannot be made", customer_id=str(customer_id), **logs.described(error))
-        else:
-            if profile is not None:
-                made.append(profile)
+            continue
+        made.append(profile_of(summary, customer_id, identity_ids, said))
     return made, every
 
 
-async def _profile(
-    session: ReadSession, customer_id: UUID, identity_ids: Sequence[UUID], said: Sequence[Trait]
-) -> Profile | None:
-    """The profile of a customer; None where it was merged or erased meanwhile."""
-    now = datetime.now(UTC)
-    try:
-        history = await contacts.of_customer(session, customer_id)
-    except UnknownCustomer:
-        return None
-    if history.customer_id != customer_id:
-        return None
-    if len(history.contacts) > _IN_THE_LOOP:
-        summary = await asyncio.to_thread(measures.summarise, history.contacts, now=now, zone=None)
-    else:
-        summary = measures.summarise(history.contacts, now=now, zone=None)
-    return profile_of(summary, customer_id, identity_ids, said)
+def _summary(rows: Iterable[Record], now: datetime, said: Iterable[Trait]) -> Summary:
+    """The summary of a short history."""
+    found = sorted((measures.read(*row[1:]) for row in rows), key=attrgetter("id"))
+    return measures.summarise(found, now=now, zone=contacts.zone_of(said))
+
+
+async def _long_summary(session: ReadSession, customer_id: UUID, now: datetime) -> Summary:
+    """The summary of a history that takes long, made by a thread."""
+    history = await contacts.of_customer(session, customer_id)
+    return await asyncio.to_thread(measures.summarise, history.contacts, now=now, zone=history.zone)
 
 
 def profile_of(summary: Summary, customer_id: UUID, identity_ids: Sequence[UUID], said: Sequence[Trait]) -> Profile:
