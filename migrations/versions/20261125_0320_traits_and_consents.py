@@ -50,7 +50,6 @@ COMMENT ON TABLE traits IS 'What is said of customers, and all that was said bef
 COMMENT ON COLUMN traits.identity_id IS 'The identity that it was said of.';
 COMMENT ON COLUMN traits.occurred_at IS 'From when on it holds.';
 COMMENT ON COLUMN traits.digest IS 'Hash of name, value and source: said again, it is the same row.';
-COMMENT ON COLUMN traits.value IS 'Null: there is none from then on.';
 COMMENT ON COLUMN traits.value IS 'As it was said, names of members in order. Null: there is none from then on.';
 COMMENT ON COLUMN traits.source IS 'Who knows it.';
 COMMENT ON COLUMN traits.set_by IS 'The key that said it.';

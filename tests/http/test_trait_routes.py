@@ -13,6 +13,7 @@ import pytest
 from exchanges import Item, check_problem, items_at, pointers, store, walk
 
 from support import Make
+from writing import count, until
 
 ANNA = "/v1/customers/email:anna@example.com"
 
@@ -257,6 +258,29 @@ async def test_what_is_said_of_any_identifier_is_said_of_the_customer_and_goes_w
     assert (await client.get(f"/v1/customers/{both['customer_id']}/traits")).json() == both
     history = await items_at(client, f"{phone}/traits/history", name="city")
     assert [item["value"] for item in history] == ["Milano", "Roma"]
+
+
+async def test_what_is_said_while_its_identity_is_deleted_finds_nobody_and_leaves_nothing(
+    anna: httpx.AsyncClient, database_url: str, database: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    body = {"consents": [{"purpose": "marketing", "status": "granted"}]}
+    eraser = await asyncpg.connect(database_url)
+    async with eraser.transaction():
+        await eraser.execute("DELETE FROM identities")
+        saying = [
+            asyncio.create_task(anna.put(f"{ANNA}/traits", json={"traits": {"city": "Roma"}})),
+            asyncio.create_task(anna.put(f"{ANNA}/consents", json=body)),
+        ]
+        waiting = "pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        await until(lambda: _are(database, waiting, 2))
+    await eraser.close()
+    for sent in saying:
+        check_problem(await sent, 404, "unknown_customer")
+    assert await count(database, "traits") == await count(database, "consents") == 0
+
+
+async def _are(database: "asyncpg.Connection[asyncpg.Record]", rows: str, number: int) -> bool:
+    return await count(database, rows) == number
 
 
 async def test_current_traits_and_histories_have_an_etag(anna: httpx.AsyncClient) -> None:

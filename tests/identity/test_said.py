@@ -113,8 +113,8 @@ async def test_any_order_of_arrival_before_and_after_customers_are_joined_ends_i
             async with writing(services.engine) as session:
                 if isinstance(one, Trait):
                     value = None if one.value is None else json.dumps(one.value)
-                    row = said_traits.Trait(one.name, value, day(one.day), "hand")
-                    await say.traits(session, identity, [row], at=datetime.now(UTC), by="t", generation=1)
+                    trait = said_traits.Trait(identity, one.name, value, day(one.day), "hand", NOW, "t")
+                    await say.traits(session, identity, [trait], at=datetime.now(UTC), generation=1)
                 else:
                     consent = said_consents.Consent(
                         identity, "marketing", one.channel, one.status, day(one.day), None, None, None, "hand", NOW, "t"

@@ -20,9 +20,7 @@ from percorso.ingest import say
 from percorso.ingest.validate import require_in_time
 from percorso.interaction import Channel, Kind, Source
 from percorso.queries import consents, customers
-from percorso.queries.consents import Consent
-from percorso.storage import consents as store
-from percorso.storage.consents import ANY, LawfulBasis, Status
+from percorso.storage.consents import ANY, Consent, LawfulBasis, Status
 from percorso.storage.database import reading, writing
 
 router = APIRouter(
@@ -91,7 +89,7 @@ async def say_consents(
         max_future=timedelta(seconds=use.settings.max_future_seconds),
     )
     rows = [
-        store.Consent(
+        Consent(
             identity_id=customer,
             purpose=each.purpose,
             channel=each.channel or ANY,
@@ -138,7 +136,7 @@ async def read_consent_history(
         page = await consents.page(
             session, this.identity_ids, purpose=purpose, channel=channel, limit=limit, after=cursor
         )
-    items = [document(consent) for consent in page.items]
+    items = [consent_document(consent) for consent in page.items]
     return answers.page_response(request, items, page.next_cursor, customer_id=str(this.customer_id))
 
 
@@ -179,7 +177,7 @@ def _answer(
     channel: Channel | None = None,
 ) -> Response:
     items = [
-        document(each)
+        consent_document(each)
         for each in current
         if purpose in {None, each.purpose} and (channel is None or each.channel in {channel, ANY})
     ]
@@ -191,13 +189,15 @@ def _answer(
         "next_cursor": None,
         "allowed": decision and decision.allowed,
         "reason": decision and decision.reason,
-        "decided_by": by and document(by),
+        "decided_by": by and consent_document(by),
     }
     return answers.tagged(request, answers.json_response(content))
 
 
-def document(consent: Consent) -> dict[str, Any]:
+def consent_document(consent: Consent) -> dict[str, Any]:
     """A consent as it stands in answers."""
     moments = {name: answers.moment(getattr(consent, name)) for name in ("occurred_at", "received_at")}
     interaction = None if consent.interaction_id is None else str(consent.interaction_id)
-    return consent._asdict() | moments | {"interaction_id": interaction}
+    content = consent._asdict() | moments | {"interaction_id": interaction}
+    del content["identity_id"]
+    return content

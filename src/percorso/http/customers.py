@@ -5,13 +5,13 @@ from fastapi.responses import Response
 
 from percorso.http import answers
 from percorso.http.access import MayRead
-from percorso.http.consents import document
+from percorso.http.consents import consent_document
 from percorso.http.documented import CustomerDocument, Journey
 from percorso.http.documented import answers as documented
 from percorso.http.parameters import Cursor, Details, Filtered, TheCustomer, narrowed, only_known
 from percorso.http.routing import DirectRoute
 from percorso.http.services import Use
-from percorso.http.traits import by_name
+from percorso.http.traits import traits_by_name
 from percorso.queries import consents, customers, journey, traits
 from percorso.storage.database import reading
 
@@ -76,7 +76,7 @@ async def read_customer(request: Request, _: MayRead, customer: TheCustomer, use
         "first_contact_at": None if contact.first_at is None else answers.moment(contact.first_at),
         "last_contact_at": None if contact.last_at is None else answers.moment(contact.last_at),
         "interactions": {"total": contact.interactions, "by_channel": contact.by_channel},
-        "traits": by_name(said),
-        "consents": [document(consent) for consent in agreed],
+        "traits": traits_by_name(said),
+        "consents": [consent_document(consent) for consent in agreed],
     }
     return answers.tagged(request, answers.json_response(content))

@@ -25,9 +25,8 @@ from percorso.ingest import say
 from percorso.ingest.validate import require_in_time
 from percorso.interaction import Kind, Source
 from percorso.queries import customers, traits
-from percorso.queries.traits import Trait
-from percorso.storage import traits as store
 from percorso.storage.database import ReadSession, reading, writing
+from percorso.storage.traits import Trait
 
 router = APIRouter(
     prefix="/v1/customers", tags=["Customers"], route_class=DirectRoute, dependencies=[Depends(only_known)]
@@ -85,9 +84,9 @@ async def say_traits(
     max_future = timedelta(seconds=use.settings.max_future_seconds)
     require_in_time({"/occurred_at": said.occurred_at}, now=now, max_future=max_future)
     occurred_at, source = said.occurred_at or now, said.source or key.name
-    rows = [store.Trait(name, value, occurred_at, source) for name, value in said.traits.items()]
+    rows = [Trait(customer, name, value, occurred_at, source, now, key.name) for name, value in said.traits.items()]
     async with writing(use.engine) as session:
-        await say.traits(session, customer, rows, at=now, by=key.name, generation=use.deployment.generation)
+        await say.traits(session, customer, rows, at=now, generation=use.deployment.generation)
     async with reading(use.engine) as reader:
         return await _current(request, reader, customer)
 
@@ -131,12 +130,12 @@ async def _current(request: Request, session: ReadSession, customer: UUID) -> Re
     this = await customers.by_identity(session, customer)
     content = {
         "customer_id": str(this.customer_id),
-        "traits": by_name(await traits.current(session, this.identity_ids)),
+        "traits": traits_by_name(await traits.current(session, this.identity_ids)),
     }
     return answers.tagged(request, answers.json_response(content))
 
 
-def by_name(current: Sequence[Trait]) -> dict[str, dict[str, Any]]:
+def traits_by_name(current: Sequence[Trait]) -> dict[str, dict[str, Any]]:
     """Traits as they stand in answers."""
     return {trait.name: _document(trait) for trait in current}
 

@@ -18,11 +18,11 @@ from percorso.storage.traits import Trait
 
 
 async def traits(
-    session: WriteSession, identity_id: UUID, said: Sequence[Trait], *, at: datetime, by: str, generation: int
+    session: WriteSession, identity_id: UUID, said: Sequence[Trait], *, at: datetime, generation: int
 ) -> None:
     """Store traits of an identity, unless the same was said before. Raises UnknownCustomer."""
     await _hold(session, identity_id)
-    if await traits_.insert(session, identity_id, said, received_at=at, set_by=by):
+    if await traits_.insert(session, said):
         await _log(session, identity_id, at, generation)
 
 

@@ -2,30 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
 from asyncpg.pgproto.pgproto import UUID
 
 from percorso.queries import history
 from percorso.queries.cursor import Page
-from percorso.storage.consents import ANY, LawfulBasis, Status
+from percorso.storage.consents import ANY, Consent
 from percorso.storage.database import ReadSession
-
-
-class Consent(NamedTuple):
-    """What is said of contact for a purpose by a channel (`any`: by all), since when, and what proves it."""
-
-    purpose: str
-    channel: str
-    status: Status
-    occurred_at: datetime
-    lawful_basis: LawfulBasis | None
-    evidence: str | None
-    interaction_id: UUID | None
-    source: str
-    received_at: datetime
-    set_by: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +35,9 @@ async def current(session: ReadSession, identity_ids: Sequence[UUID]) -> list[Co
     rows = await session.fetch(
         "WITH RECURSIVE latest AS ("
         "SELECT said.* FROM unnest($1::uuid[]) AS of(identity_id) CROSS JOIN LATERAL ("
-        f"SELECT {_COLUMNS}, identity_id FROM consents WHERE identity_id = of.identity_id ORDER BY {_LATEST}) AS said "
+        f"SELECT {_COLUMNS} FROM consents WHERE identity_id = of.identity_id ORDER BY {_LATEST}) AS said "
         "UNION ALL SELECT said.* FROM latest CROSS JOIN LATERAL ("
-        f"SELECT {_COLUMNS}, identity_id FROM consents WHERE identity_id = latest.identity_id "
+        f"SELECT {_COLUMNS} FROM consents WHERE identity_id = latest.identity_id "
         f"AND (purpose, channel) < (latest.purpose, latest.channel) ORDER BY {_LATEST}) AS said) "
         f"SELECT DISTINCT ON (purpose, channel) {_COLUMNS} FROM latest "
         "ORDER BY purpose, channel, occurred_at DESC, status, received_at DESC, source, identity_id",
@@ -88,4 +72,4 @@ async def page(
     """One keyset page of all that was ever said of the customer of these identities, or of a part; newest first."""
     only = {"purpose": purpose, "channel": channel}
     found = await history.page(session, "consents", _COLUMNS, identity_ids, only=only, limit=limit, after=after)
-    return Page([Consent(*row[: len(Consent._fields)]) for row in found.items], found.next_cursor)
+    return Page([Consent(*row[:-1]) for row in found.items], found.next_cursor)

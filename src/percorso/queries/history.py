@@ -30,7 +30,9 @@ async def page(
     limit: int,
     after: str | None,
 ) -> Page[Record]:
-    """One keyset page of `columns`; `only` are columns and the value that each must have, None where any will do.
+    """One keyset page of `columns`, `identity_id` among them, and of `digest`.
+
+    `only` are columns and the value that each must have, None where any will do.
 
     Relies on the primary key `(identity_id, occurred_at, digest)` of the table, one range per identity.
     """
@@ -47,7 +49,7 @@ async def page(
         conditions += f" AND (occurred_at, received_at, digest, identity_id) < ({places})"
     rows = await session.fetch(
         "SELECT said.* FROM unnest($1::uuid[]) AS of(identity_id) CROSS JOIN LATERAL ("
-        f"SELECT {columns}, identity_id, digest FROM {table} WHERE identity_id = of.identity_id{conditions} "
+        f"SELECT {columns}, digest FROM {table} WHERE identity_id = of.identity_id{conditions} "
         f"ORDER BY {_ORDER} LIMIT $2) AS said ORDER BY {_ORDER} LIMIT $2",
         *arguments,
     )

@@ -1,28 +1,17 @@
 """Traits: what is said of a customer now, and what was said before."""
 
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Final
 
 from asyncpg.pgproto.pgproto import UUID
 
 from percorso.queries import history
 from percorso.queries.cursor import Page
 from percorso.storage.database import ReadSession
+from percorso.storage.traits import Trait
 
-
-class Trait(NamedTuple):
-    """What is said of a customer, since when, and who says so; `value` is JSON, None where there is none since."""
-
-    name: str
-    value: str | None
-    occurred_at: datetime
-    source: str
-    received_at: datetime
-    set_by: str
-
-
-_COLUMNS: Final = ", ".join("value::text AS value" if name == "value" else name for name in Trait._fields)
+_NAMES: Final = ", ".join(Trait._fields)
+_COLUMNS: Final = _NAMES.replace("value", "value::text AS value")
 _LATEST: Final = "name DESC, occurred_at DESC, received_at DESC LIMIT 1"
 
 
@@ -34,13 +23,13 @@ async def current(session: ReadSession, identity_ids: Sequence[UUID]) -> list[Tr
     long the history is.
     """
     rows = await session.fetch(
-        f"WITH RECURSIVE latest AS ("
+        "WITH RECURSIVE latest AS ("
         "SELECT said.* FROM unnest($1::uuid[]) AS of(identity_id) CROSS JOIN LATERAL ("
-        f"SELECT identity_id, {_COLUMNS} FROM traits WHERE identity_id = of.identity_id ORDER BY {_LATEST}) AS said "
+        f"SELECT {_COLUMNS} FROM traits WHERE identity_id = of.identity_id ORDER BY {_LATEST}) AS said "
         "UNION ALL SELECT said.* FROM latest CROSS JOIN LATERAL ("
-        f"SELECT identity_id, {_COLUMNS} FROM traits WHERE identity_id = latest.identity_id AND name < latest.name "
+        f"SELECT {_COLUMNS} FROM traits WHERE identity_id = latest.identity_id AND name < latest.name "
         f"ORDER BY {_LATEST}) AS said) "
-        "SELECT DISTINCT ON (name) name, value, occurred_at, source, received_at, set_by FROM latest "
+        f"SELECT DISTINCT ON (name) {_NAMES} FROM latest "
         "ORDER BY name, occurred_at DESC, received_at DESC, source, identity_id",
         identity_ids,
     )
@@ -52,4 +41,4 @@ async def page(
 ) -> Page[Trait]:
     """One keyset page of all that was ever said of the customer of these identities, or of one trait; newest first."""
     found = await history.page(session, "traits", _COLUMNS, identity_ids, only={"name": name}, limit=limit, after=after)
-    return Page([Trait(*row[: len(Trait._fields)]) for row in found.items], found.next_cursor)
+    return Page([Trait(*row[:-1]) for row in found.items], found.next_cursor)

@@ -50,8 +50,7 @@ class Consent(NamedTuple):
 async def insert(session: WriteSession, consents: Sequence[Consent]) -> int:
     """Store what was not said before; how much that is."""
     # In one order, so that two who say the same at once wait for each other in one direction only.
-    keyed = [((each.identity_id, each.occurred_at, each.digest), each) for each in consents]
-    keyed.sort(key=itemgetter(0))
+    keyed = sorted((((each.identity_id, each.occurred_at, each.digest), each) for each in consents), key=itemgetter(0))
     new = await session.fetch(
         "INSERT INTO consents (digest, identity_id, purpose, channel, status, occurred_at, lawful_basis, evidence, "
         "interaction_id, source, received_at, set_by) SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], "

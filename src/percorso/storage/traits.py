@@ -16,12 +16,15 @@ from percorso.storage.database import WriteSession
 
 
 class Trait(NamedTuple):
-    """What is said; `value` is JSON in one spelling, None where there is no such trait from then on."""
+    """What is said of an identity; `value` is JSON in one spelling, None where there is no such trait from then on."""
 
+    identity_id: UUID
     name: str
     value: str | None
     occurred_at: datetime
     source: str
+    received_at: datetime
+    set_by: str
 
     @property
     def digest(self) -> UUID:
@@ -29,23 +32,15 @@ class Trait(NamedTuple):
         return UUID(ids.statement_digest(self.name, self.value, self.source))
 
 
-async def insert(
-    session: WriteSession, identity_id: UUID, traits: Sequence[Trait], *, received_at: datetime, set_by: str
-) -> int:
-    """Store what is said of an identity and was not said before; how much that is."""
+async def insert(session: WriteSession, traits: Sequence[Trait]) -> int:
+    """Store what was not said before; how much that is."""
     # In one order, so that two who say the same at once wait for each other in one direction only.
-    rows = sorted(((trait.digest, trait) for trait in traits), key=itemgetter(0))
+    keyed = sorted((((each.identity_id, each.occurred_at, each.digest), each) for each in traits), key=itemgetter(0))
     new = await session.fetch(
-        "INSERT INTO traits (identity_id, digest, name, value, occurred_at, source, received_at, set_by) "
-        "SELECT $1, said.*, $7, $8 FROM unnest($2::uuid[], $3::text[], $4::json[], $5::timestamptz[], $6::text[]) "
-        "AS said ON CONFLICT DO NOTHING RETURNING digest",
-        identity_id,
-        [digest for digest, _ in rows],
-        [trait.name for _, trait in rows],
-        [trait.value for _, trait in rows],
-        [trait.occurred_at for _, trait in rows],
-        [trait.source for _, trait in rows],
-        received_at,
-        set_by,
+        "INSERT INTO traits (digest, identity_id, name, value, occurred_at, source, received_at, set_by) "
+        "SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::json[], $5::timestamptz[], $6::text[], "
+        "$7::timestamptz[], $8::text[]) ON CONFLICT DO NOTHING RETURNING digest",
+        [digest for (_, _, digest), _ in keyed],
+        *([getattr(each, name) for _, each in keyed] for name in Trait._fields),
     )
     return len(new)
