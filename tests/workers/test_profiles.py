@@ -15,9 +15,11 @@ from percorso import measures
 from percorso.app import workers_of
 from percorso.http.services import Services
 from percorso.ingest import enrich, say
+from percorso.measures.rfm import CLASSES
 from percorso.queries import followers
 from percorso.queries.profiles import FOLLOWER
 from percorso.storage import commits, partitions
+from percorso.storage import profiles as storage
 from percorso.storage.database import WriteSession, reading, writing
 from percorso.storage.traits import Trait
 from percorso.workers import profiles as worker
@@ -32,9 +34,9 @@ DEVICE, CRM = {"device_id": "tablet"}, {"crm_id": "C-17"}
 async def describe(services: Services, identity_id: UUID, **said: object) -> None:
     """Say these traits of an identity."""
     now = datetime.now(UTC)
-    rows = [Trait(name, json.dumps(value), now, "test") for name, value in said.items()]
+    rows = [Trait(identity_id, name, json.dumps(value), now, "test", now, "test") for name, value in said.items()]
     async with writing(services.engine) as session:
-        await say.traits(session, identity_id, rows, at=now, by="test", generation=services.deployment.generation)
+        await say.traits(session, identity_id, rows, at=now, generation=services.deployment.generation)
 
 
 async def is_counted_in(database: Database, services: Services, identifier: dict[str, str]) -> set[UUID]:
@@ -163,16 +165,17 @@ async def test_profiles_are_right_after_any_mix_of_what_happens_with_two_workers
     stored: list[UUID] = []
     workers = [keeper(services) for _ in range(2)]
 
+    def channel() -> str:
+        return dice.choice(("phone", "email", "web"))
+
     async def happen() -> None:
         for _ in range(25):
-            items = [
-                make(
-                    customer=dict(dice.sample(strong, dice.choice((1, 1, 1, 2))) + dice.sample(weak, dice.choice((0, 1)))),
-                    channel=dice.choice(("phone", "email", "web")),
-                    kind=dice.choice((None, "complaint")),
-                )
+            whom = [
+                dice.sample(strong, dice.choice((1, 1, 1, 2))) + dice.sample(weak, dice.choice((0, 1)))
                 for _ in range(dice.randint(1, 4))
-            ]  # fmt: skip
+            ]
+            kinds = (None, "complaint")
+            items = [make(customer=dict(each), channel=channel(), kind=dice.choice(kinds)) for each in whom]
             stored.extend(v.interaction_id for v in await take(services, *items) if v.interaction_id is not None)
             deed = dice.random()
             async with writing(services.engine) as session:
@@ -267,8 +270,7 @@ async def test_profiles_that_were_not_made_anew_for_long_are(
     await take(services, make(customer=BERTA))
     await follow(services)
     await database.execute(
-        "UPDATE customer_profiles SET overdue = false, interactions = 99, computed_at = computed_at - interval '25 hours' "
-        "WHERE purchases > 0"
+        "UPDATE customer_profiles SET overdue = false, computed_at = computed_at - interval '25 hours' WHERE purchases > 0"
     )
     young = {
         key: profile["computed_at"] for key, profile in (await profiles(database)).items() if not profile["purchases"]
@@ -287,18 +289,17 @@ async def test_a_profile_gives_way_only_to_a_later_one_and_only_customers_have_a
     await follow(services)
     await take(services, make(customer=ANNA | CRM))
     merged, former = (services.identifiers.one(*pair).id for each in (ANNA, CRM) for pair in each.items())
-    old = await made_of(services, merged, datetime(2026, 4, 1, tzinfo=UTC))
-    gone = await made_of(services, former, datetime.now(UTC))
+    old, gone = made_of(merged, datetime(2026, 4, 1, tzinfo=UTC)), made_of(former, datetime.now(UTC))
     async with writing(services.engine) as session:
-        await worker.profiles.put(session, [old, gone], worker.CLASSES)
+        await storage.put(session, [old, gone], CLASSES)
     await follow(services)
     assert await check_profiles(services, database) == 1
     async with writing(services.engine) as session:
-        await worker.profiles.put(session, [old, gone], worker.CLASSES)
+        await storage.put(session, [old, gone], CLASSES)
     assert await check_profiles(services, database) == 1
 
 
-async def made_of(services: Services, customer_id: UUID, now: datetime) -> worker.Profile:
+def made_of(customer_id: UUID, now: datetime) -> storage.Profile:
     """A profile of a customer with whom there was no contact."""
     return worker.profile_of(measures.summarise([], now=now, zone=None), customer_id, [customer_id], [])
 

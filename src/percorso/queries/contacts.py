@@ -14,8 +14,8 @@ from asyncpg.pgproto.pgproto import UUID
 from percorso import ids, measures
 from percorso.measures import Contact
 from percorso.queries import customers, traits
-from percorso.queries.traits import Trait
 from percorso.storage.database import ReadSession
+from percorso.storage.traits import Trait
 
 MOST: Final = 100_000
 """Contacts looked at, the latest: some 50 MB of them, and a second of computing."""

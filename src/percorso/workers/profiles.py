@@ -31,11 +31,11 @@ from percorso.ops import logs
 from percorso.queries import contacts, customers, followers, refreshing, rfm, traits
 from percorso.queries.followers import Commit, Follower
 from percorso.queries.profiles import FOLLOWER
-from percorso.queries.traits import Trait
 from percorso.storage import followers as cursors
 from percorso.storage import profiles
 from percorso.storage.database import ReadSession, is_away, reading, writing
 from percorso.storage.profiles import Profile
+from percorso.storage.traits import Trait
 from percorso.workers.runtime import Worker
 
 _log = structlog.get_logger("percorso.workers.profiles")
