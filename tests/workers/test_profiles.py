@@ -270,7 +270,7 @@ async def test_profiles_that_were_not_made_anew_for_long_are(
     await take(services, make(customer=BERTA))
     await follow(services)
     await database.execute(
-        "UPDATE customer_profiles SET overdue = false, computed_at = computed_at - interval '25 hours' WHERE purchases > 0"
+        "UPDATE customer_profiles SET overdue = NULL, computed_at = now() - interval '25 hours' WHERE purchases > 0"
     )
     young = {
         key: profile["computed_at"] for key, profile in (await profiles(database)).items() if not profile["purchases"]

@@ -80,18 +80,21 @@ async def aged(session: ReadSession, before: datetime, *, limit: int) -> list[UU
     return [row["customer_id"] for row in rows]
 
 
-async def histories(session: ReadSession, identity_ids: Collection[UUID], *, most: int) -> dict[UUID, list[Record]]:
-    """The interactions of each of these identities, in no order, for `measures.read`; of one at most `most`.
+async def histories(
+    session: ReadSession, identity_ids: Collection[UUID], *, most: int
+) -> dict[UUID, list[Record]] | None:
+    """The interactions of each of these identities, in no order, for `measures.read`; None: there are over `most`.
 
-    Relies on the primary key `(identity_id, id)` of interactions.
+    Relies on the primary key `(identity_id, id)` of interactions, which many identities share one pass through.
     """
     rows = await session.fetch(
-        "SELECT of.identity_id, i.* FROM unnest($1::uuid[]) AS of(identity_id) CROSS JOIN LATERAL ("
-        "SELECT id, channel, kind, function, direction, document::text FROM interactions "
-        "WHERE identity_id = of.identity_id LIMIT $2) AS i",
+        "SELECT identity_id, id, channel, kind, function, direction, document::text FROM interactions "
+        "WHERE identity_id = ANY($1) LIMIT $2",
         list(identity_ids),
-        most,
+        most + 1,
     )
+    if len(rows) > most:
+        return None
     found: dict[UUID, list[Record]] = {}
     for row in rows:
         found.setdefault(row["identity_id"], []).append(row)

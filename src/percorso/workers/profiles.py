@@ -45,12 +45,14 @@ _COMMITS: Final = 50
 """Rows of the commit log read at once."""
 _NAMED: Final = 2_000
 """Once so many identities are named by them, the others wait for the next time."""
-_SLICE: Final = 50
+_SLICE: Final = 100
 """Customers whose profiles are stored by one transaction."""
 _IDENTITIES: Final = 500
 """Identities that the first pass goes through at once."""
-_FEW: Final = 200
-"""Interactions of an identity that are read together with those of others, and summed up in a millisecond or two."""
+_TOGETHER: Final = 5_000
+"""Interactions read at once, of all customers of a slice; where there are more, each customer's are read alone."""
+_FEW: Final = 400
+"""Interactions summed up without a thread: some 2 ms."""
 _BUYERS: Final = 1_000
 """Buyers classed by one transaction."""
 _CLASS_PAUSE_SECONDS: Final = 10.0
@@ -182,17 +184,16 @@ async def _made(session: ReadSession, customer_ids: Sequence[UUID]) -> tuple[lis
     members = await refreshing.members(session, customer_ids)
     every = list(chain.from_iterable(members.values()))
     described = await refreshing.described(session, every)
-    histories = await refreshing.histories(session, every, most=_FEW)
+    histories = await refreshing.histories(session, every, most=_TOGETHER)
     made = []
     for customer_id, identity_ids in members.items():
         said = [] if described.isdisjoint(identity_ids) else await traits.current(session, identity_ids)
-        rows = [histories.get(identity_id, []) for identity_id in identity_ids]
         try:
-            if max(map(len, rows)) < _FEW:
-                summary = _summary(list(chain.from_iterable(rows)), now, said)
-                await asyncio.sleep(0)
+            if histories is None:
+                history = await contacts.of_customer(session, customer_id)
+                summary = await asyncio.to_thread(measures.summarise, history.contacts, now=now, zone=history.zone)
             else:
-                summary = await _long_summary(session, customer_id, now)
+                summary = await _summary([row for each in identity_ids for row in histories.get(each, ())], now, said)
         except UnknownCustomer:
             continue
         except Exception as error:
@@ -205,16 +206,17 @@ async def _made(session: ReadSession, customer_ids: Sequence[UUID]) -> tuple[lis
     return made, every
 
 
-def _summary(rows: Iterable[Record], now: datetime, said: Iterable[Trait]) -> Summary:
-    """The summary of a short history."""
-    found = sorted((measures.read(*row[1:]) for row in rows), key=attrgetter("id"))
-    return measures.summarise(found, now=now, zone=contacts.zone_of(said))
+async def _summary(rows: Sequence[Record], now: datetime, said: Iterable[Trait]) -> Summary:
+    """The summary of interactions, in whatever order they are."""
 
+    def made() -> Summary:
+        found = sorted((measures.read(*row[1:]) for row in rows), key=attrgetter("id"))
+        return measures.summarise(found, now=now, zone=contacts.zone_of(said))
 
-async def _long_summary(session: ReadSession, customer_id: UUID, now: datetime) -> Summary:
-    """The summary of a history that takes long, made by a thread."""
-    history = await contacts.of_customer(session, customer_id)
-    return await asyncio.to_thread(measures.summarise, history.contacts, now=now, zone=history.zone)
+    if len(rows) > _FEW:
+        return await asyncio.to_thread(made)
+    await asyncio.sleep(0)
+    return made()
 
 
 def profile_of(summary: Summary, customer_id: UUID, identity_ids: Sequence[UUID], said: Sequence[Trait]) -> Profile:
