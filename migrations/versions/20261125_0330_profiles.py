@@ -47,6 +47,7 @@ CREATE TABLE customer_profiles (
     monetary_score integer,
     rfm text,
     traits jsonb NOT NULL,
+    labels text[] NOT NULL,
     CONSTRAINT customer_profiles_pkey PRIMARY KEY (customer_id)
 );
 
@@ -63,7 +64,7 @@ CREATE INDEX customer_profiles_channels_idx ON customer_profiles USING gin (chan
 
 CREATE INDEX customer_profiles_identity_ids_idx ON customer_profiles USING gin (identity_ids);
 
-CREATE INDEX customer_profiles_traits_idx ON customer_profiles USING gin (traits jsonb_path_ops);
+CREATE INDEX customer_profiles_labels_idx ON customer_profiles USING gin (labels);
 
 CREATE INDEX customer_profiles_complaining_idx ON customer_profiles (last_at, customer_id) WHERE open_complaints > 0;
 
@@ -107,6 +108,7 @@ COMMENT ON COLUMN customer_profiles.overdue IS
 COMMENT ON COLUMN customer_profiles.recency_score IS '1 to 5, the fifth that it falls in; null: too few bought.';
 COMMENT ON COLUMN customer_profiles.rfm IS 'The class that follows from the three scores.';
 COMMENT ON COLUMN customer_profiles.traits IS 'The present ones, by name.';
+COMMENT ON COLUMN customer_profiles.labels IS 'What of them can be searched for, as name:value.';
 COMMENT ON TABLE rfm_bounds IS
     'Where the fifths of all buyers lie: recency as Unix time of the last purchase, purchases, money spent.';
 COMMENT ON COLUMN rfm_bounds.measure IS 'recency, frequency or monetary.';

@@ -48,7 +48,17 @@ async def people(service: tuple[Services, httpx.AsyncClient], make: Make) -> htt
     )
     for customer, said in (
         ("phone:%2B39066982", {"city": "Milano", "tier": 2}),
-        ("crm_id:C-2", {"city": "Roma", "likes": ["tea", 7], "vip": True}),
+        (
+            "crm_id:C-2",
+            {
+                "city": "Roma",
+                "likes": ["tea", 7],
+                "vip": True,
+                "share": 0.5,
+                "about": {"short": "text"},
+                "long": "x" * 8000,
+            },
+        ),
     ):
         assert (await client.put(f"{PATH}/{customer}/traits", json={"traits": said})).status_code == 200
     await follow(services)
@@ -101,6 +111,8 @@ ANNA, BRUNO, CARLA = "phone", "email", "web"
         ({"trait": "vip:true"}, [BRUNO]),
         ({"trait": "likes:tea"}, [BRUNO]),
         ({"trait": "likes:7"}, [BRUNO]),
+        ({"trait": "share:0.5"}, [BRUNO]),
+        ({"trait": "about:short"}, []),
         ({"trait": ["city:Milano", "tier:2"]}, [ANNA]),
         ({"trait": ["city:Milano", "tier:3"]}, []),
         ({"last_contact_from": ago(days=20)}, [ANNA, CARLA]),

@@ -1,6 +1,5 @@
 """The filters of customers: as parameters of a search, and as JSON in a segment."""
 
-import json
 import re
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
@@ -17,8 +16,6 @@ from percorso.queries.profiles import Filters
 
 _MOST: Final = 30
 """Values that one filter may have."""
-_SCALAR: Final = re.compile(r"true|false|-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,30})?")
-"""What may stand for itself in JSON beside a string."""
 _SPANS: Final = {"h": timedelta(hours=1), "d": timedelta(days=1)}
 SPAN_PATTERN: Final = r"^[1-9][0-9]{0,3}[hd]$"
 SEGMENT_PATTERN: Final = r"^[a-z0-9][a-z0-9_.-]*$"
@@ -47,15 +44,6 @@ def _trait(given: str) -> str:
     return given
 
 
-def _forms_of(trait: str) -> list[str]:
-    """A trait as JSON in each form that fits: its value as text, as a number or a truth value, alone or in a list."""
-    name, _, value = trait.partition(":")
-    values: list[Any] = [json.dumps(value)]
-    if _SCALAR.fullmatch(value):
-        values.append(value)
-    return [f"{{{json.dumps(name)}: {form}}}" for each in values for form in (each, f"[{each}]")]
-
-
 def _is_span(given: Any) -> Any:
     if not isinstance(given, str) or not re.fullmatch(SPAN_PATTERN, given):
         raise PydanticCustomError("span", "must be a number of days or hours from 1 to 9999, such as 90d or 12h")
@@ -67,7 +55,7 @@ def _span(given: str) -> timedelta:
 
 
 Span = Annotated[str, BeforeValidator(_is_span), Field(pattern=SPAN_PATTERN, examples=["90d"])]
-TraitIs = Annotated[str, Field(max_length=512), AfterValidator(_trait)]
+TraitIs = Annotated[str, Field(max_length=64 + 1 + 256), AfterValidator(_trait)]
 
 
 class CustomerFilters(BaseModel):
@@ -84,7 +72,8 @@ class CustomerFilters(BaseModel):
     trait: tuple[TraitIs, ...] = Field(
         (),
         max_length=_MOST,
-        description="Who has this trait, as `name:value`; may be repeated, then all must hold.",
+        description="Who has this trait, as `name:value`: text of at most 256 characters, a number, `true` or `false`, or "
+        "a list that has it. May be repeated, then all must hold.",
         examples=[["city:Milano"]],
     )
     last_contact_from: QueryMoment | None = Field(
@@ -130,7 +119,7 @@ class CustomerFilters(BaseModel):
         until = None if self.last_contact_before is None else now - _span(self.last_contact_before)
         return Filters(
             identifier=None if self.identifier is None else _beginning_of(self.identifier),
-            traits=[_forms_of(trait) for trait in self.trait],
+            traits=self.trait,
             last_contact_from=max(filter(None, (self.last_contact_from, since)), default=None),
             last_contact_to=min(filter(None, (self.last_contact_to, until)), default=None),
             channel=self.channel,

@@ -35,12 +35,12 @@ _COLUMNS: Final = (
 class Filters:
     """What a search of customers is narrowed to; None, or an empty sequence, does not narrow.
 
-    `identifier` is a kind and the beginning of a normalised value; `traits` are names and values, each as JSON in any
-    of the forms that fit. Contact is meant from `last_contact_from` on and before `last_contact_to`.
+    `identifier` is a kind and the beginning of a normalised value; `traits` are labels of profiles, all of which they
+    must have. Contact is meant from `last_contact_from` on and before `last_contact_to`.
     """
 
     identifier: tuple[str, str] | None = None
-    traits: Sequence[Sequence[str]] = ()
+    traits: Sequence[str] = ()
     last_contact_from: datetime | None = None
     last_contact_to: datetime | None = None
     channel: Sequence[str] = ()
@@ -55,16 +55,13 @@ class Filters:
             if wanted := getattr(self, name):
                 arguments.append(wanted)
                 conditions.append(condition.format(f"${len(arguments)}"))
-        for forms in self.traits:
-            places = range(len(arguments) + 1, len(arguments) + 1 + len(forms))
-            arguments += forms
-            conditions.append(f"({' OR '.join(f'p.traits @> ${place}::text::jsonb' for place in places)})")
         if self.open_complaints is not None:
             conditions.append(f"p.open_complaints {'>' if self.open_complaints else '='} 0")
         return conditions
 
 
 _CONDITIONS: Final = {
+    "traits": "p.labels @> {}",
     "last_contact_from": "p.last_at >= {}",
     "last_contact_to": "p.last_at < {} AND p.last_at > '-infinity'",
     "channel": "p.channels && {}",

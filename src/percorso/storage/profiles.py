@@ -13,7 +13,10 @@ from percorso.storage.database import WriteSession
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What a customer's summary said at `computed_at`, as far as customers are found by it; `traits` is JSON."""
+    """What a customer's summary said at `computed_at`, as far as customers are found by it.
+
+    `traits` is JSON, `labels` what of it can be searched for, as `name:value`.
+    """
 
     customer_id: UUID
     computed_at: datetime
@@ -31,6 +34,7 @@ class Profile:
     currency: str | None
     overdue: bool | None
     traits: str
+    labels: Sequence[str]
 
 
 class Bounds(NamedTuple):
@@ -59,6 +63,7 @@ _TYPES: Final = {
     "currency": "text",
     "overdue": "boolean",
     "traits": "jsonb",
+    "labels": "text[]",
 }
 _NAMES: Final = ", ".join(_TYPES)
 _SCORES: Final = ("recency_score", "frequency_score", "monetary_score", "rfm")

@@ -10,7 +10,7 @@ where it is stored.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import chain
@@ -53,6 +53,9 @@ _TOGETHER: Final = 5_000
 """Interactions read at once, of all customers of a slice; where there are more, each customer's are read alone."""
 _FEW: Final = 400
 """Interactions summed up without a thread: some 2 ms."""
+_WORDS: Final = {True: "true", False: "false"}
+_LONGEST_WORD: Final = 256
+"""Characters of a trait's value that can be searched for: an index cannot hold what is much longer."""
 _BUYERS: Final = 1_000
 """Buyers classed by one transaction."""
 _CLASS_PAUSE_SECONDS: Final = 10.0
@@ -241,7 +244,17 @@ def profile_of(summary: Summary, customer_id: UUID, identity_ids: Sequence[UUID]
         currency=currency,
         overdue=buying.overdue,
         traits=f"{{{','.join(f'{json.dumps(trait.name)}:{trait.value}' for trait in said)}}}",
+        labels=sorted({label for trait in said for label in _labels(trait)}),
     )
+
+
+def _labels(trait: Trait) -> Iterator[str]:
+    """What a trait is found by: its name and value, or each value of a list; numbers as JSON has them."""
+    value = json.loads(trait.value or "null", parse_int=str, parse_float=str)
+    for each in value if isinstance(value, list) else [value]:
+        word = _WORDS.get(each) if isinstance(each, bool) else each
+        if isinstance(word, str) and len(word) <= _LONGEST_WORD:
+            yield f"{trait.name}:{word}"
 
 
 @asynccontextmanager

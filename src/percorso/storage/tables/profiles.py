@@ -28,18 +28,14 @@ customer_profiles = Table(
     Column("monetary_score", Integer),
     Column("rfm", Text, comment="The class that follows from the three scores."),
     Column("traits", JSONB, nullable=False, comment="The present ones, by name."),
+    Column("labels", ARRAY(Text), nullable=False, comment="What of them can be searched for, as name:value."),
     Index("customer_profiles_computed_at_idx", "computed_at"),
     Index("customer_profiles_last_at_customer_id_idx", "last_at", "customer_id"),
     Index("customer_profiles_relationship_last_at_customer_id_idx", "relationship", "last_at", "customer_id"),
     Index("customer_profiles_rfm_last_at_customer_id_idx", "rfm", "last_at", "customer_id"),
     Index("customer_profiles_channels_idx", "channels", postgresql_using="gin"),
     Index("customer_profiles_identity_ids_idx", "identity_ids", postgresql_using="gin"),
-    Index(
-        "customer_profiles_traits_idx",
-        "traits",
-        postgresql_using="gin",
-        postgresql_ops={"traits": "jsonb_path_ops"},
-    ),
+    Index("customer_profiles_labels_idx", "labels", postgresql_using="gin"),
     comment="A read model of customers, made from the commit log.",
 )
 Index(
