@@ -148,7 +148,7 @@ async def test_an_identifier_finds_customers_that_have_no_profile_yet(
         make(customer={"email": "b@example.com"}),
     )
     [item] = await items_at(client, PATH, identifier="email:an")
-    assert [each["value"] for each in item["identifiers"]] == ["an@example.com", "an2@example.com"]
+    assert {each["value"] for each in item["identifiers"]} == {"an@example.com", "an2@example.com"}
     assert all(value is None for name, value in item.items() if name not in {"customer_id", "identifiers"})
     answer = (await client.get(PATH)).json()
     assert answer["items"] == []

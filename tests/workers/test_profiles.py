@@ -157,8 +157,12 @@ async def test_enriched_and_deleted_interactions_change_the_profile(
 
 @pytest.mark.parametrize("seed", range(3))
 async def test_profiles_are_right_after_any_mix_of_what_happens_with_two_workers_at_once(
-    services: Services, database: Database, make: Make, seed: int
+    services: Services, database: Database, make: Make, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
+    # Long histories are read and summed up in other ways.
+    monkeypatch.setattr(worker, "_TOGETHER", (5_000, 40, 0)[seed])
+    monkeypatch.setattr(worker, "_FEW", (400, 2, 400)[seed])
+    monkeypatch.setattr(worker, "_SLICE", (100, 3, 2)[seed])
     dice = random.Random(seed)
     strong = [("email", f"{name}@example.com") for name in "abcdefgh"] + [("crm_id", str(n)) for n in range(4)]
     weak = [("device_id", "d"), ("cookie_id", "c"), ("cookie_id", "e")]

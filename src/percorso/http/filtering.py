@@ -65,15 +65,15 @@ class CustomerFilters(BaseModel):
 
     identifier: Annotated[str, Field(max_length=320), AfterValidator(_identifier)] | None = Field(
         None,
-        description="Who has an identifier of this kind that begins so, as `kind:beginning`; those come first in the "
-        "alphabet first, also such as have no profile yet.",
+        description="Who has an identifier of this kind that begins so, as `kind:beginning`. They come in the order of "
+        "these identifiers, those who have no profile yet too.",
         examples=["email:an"],
     )
     trait: tuple[TraitIs, ...] = Field(
         (),
         max_length=_MOST,
-        description="Who has this trait, as `name:value`: text of at most 256 characters, a number, `true` or `false`, or "
-        "a list that has it. May be repeated, then all must hold.",
+        description="Who has this trait, as `name:value`: text of at most 256 characters, a number, `true` or `false`, "
+        "or a list that has it. May be repeated, then all must hold.",
         examples=[["city:Milano"]],
     )
     last_contact_from: QueryMoment | None = Field(

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
+from pydantic import Field
 
 from percorso.errors import InvalidRequest, Problem
 from percorso.http import answers
@@ -22,10 +23,18 @@ from percorso.storage.database import ReadSession
 
 router = APIRouter(prefix="/v1/customers", tags=["Finding customers"])
 
-Segment = Annotated[
-    str | None,
-    Query(max_length=segments.LONGEST_NAME, pattern=SEGMENT_PATTERN, description="Only members of this segment."),
-]
+
+class Search(CustomerFilters):
+    """The parameters of a search."""
+
+    segment: str | None = Field(
+        None, max_length=segments.LONGEST_NAME, pattern=SEGMENT_PATTERN, description="Only members of this segment."
+    )
+    order: Order | None = Field(
+        None, description="Latest contact first (`desc`, if nothing is said) or longest ago first (`asc`)."
+    )
+    limit: Limit = 50
+    cursor: Cursor = None
 
 
 @router.get(
@@ -34,33 +43,21 @@ Segment = Annotated[
     response_class=Response,
     responses=documented(FoundCustomers, 404, says="A page of customers."),
 )
-async def find_customers(
-    request: Request,
-    _: MayRead,
-    wanted: Annotated[CustomerFilters, Query()],
-    session: Reads,
-    segment: Segment = None,
-    order: Annotated[
-        Order | None,
-        Query(description="Latest contact first (`desc`, if nothing is said) or longest ago first (`asc`)."),
-    ] = None,
-    limit: Limit = 50,
-    cursor: Cursor = None,
-) -> Response:
+async def find_customers(request: Request, _: MayRead, search: Annotated[Search, Query()], session: Reads) -> Response:
     """Find customers by what their profiles say, or by the beginning of an identifier, which gives them in its order.
 
     Profiles follow what is stored within seconds: all that was committed before `as_of` is in them, and each was what
     the summary said at `computed_at`. `as_of` is null until every customer has a first one. A customer whose last
-    contact changes while pages are read may be passed over or come twice; the members of a segment come exactly once.
+    contact changes while pages are read may be passed over or come twice; the members of a segment are not.
     """
     now = datetime.now(UTC)
-    filters = [wanted.at(now)]
-    if segment is not None:
-        filters.append(stored((await segments.by_name(session, segment))["filter"], now))
-    if order is not None and any(each.identifier for each in filters):
+    filters = [search.at(now)]
+    if search.segment is not None:
+        filters.append(stored((await segments.by_name(session, search.segment))["filter"], now))
+    if search.order is not None and any(each.identifier for each in filters):
         detail = "must not be given with an identifier: then customers come in its order"
         raise InvalidRequest("The order cannot be had.", problems=[Problem("/query/order", detail)])
-    page = await profiles.page(session, filters, order=order or "desc", limit=limit, after=cursor)
+    page = await profiles.page(session, filters, order=search.order or "desc", limit=search.limit, after=search.cursor)
     return await page_of(request, session, page)
 
 

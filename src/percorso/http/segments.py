@@ -122,9 +122,10 @@ async def delete_segment(name: Name, _: MayWrite, use: Use) -> Response:
 async def read_members(
     request: Request, name: Name, _: MayRead, session: Reads, limit: Limit = 50, cursor: Cursor = None
 ) -> Response:
-    """Read who is in a segment: as a search shows them, each member exactly once however long the pages are read.
+    """Read who is in a segment, as a search shows them.
 
-    They come in an order that does not change: of customer ids, or of the identifier that the segment asks for.
+    They come in an order in which contact moves no one, so that each comes once however long the pages are read: that
+    of customer ids, or of the identifier that the segment asks for.
     """
     filters = stored((await segments.by_name(session, name))["filter"], datetime.now(UTC))
     page = await profiles.page(session, [filters], order="id", limit=limit, after=cursor)

@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from asyncpg.pgproto.pgproto import UUID
 
 from percorso.storage.database import ReadSession
+
+_AT_ONCE: Final = 100
+"""More transactions than are open at the same time."""
 
 
 class Follower(NamedTuple):
@@ -55,12 +58,14 @@ async def next_commits(session: ReadSession, after: Follower, *, limit: int) -> 
 async def as_of(session: ReadSession, name: str) -> datetime | None:
     """The moment up to which a follower has taken all that was committed; None: its first pass is not complete.
 
-    Where it has taken everything that is now, otherwise the time of the first commit that it has not taken. Relies on
-    the primary keys of followers and, in each partition, of commits.
+    Where it has taken everything that is now, otherwise the earliest of the next commits: those at the same time need
+    not be in order of time. Relies on the primary keys of followers and, in each partition, of commits.
     """
     moment: datetime | None = await session.fetchval(
-        "SELECT coalesce((SELECT at FROM commits WHERE (generation, xid8) > (f.generation, f.xid8) "
-        "ORDER BY generation, xid8 LIMIT 1), now()) FROM followers f WHERE f.name = $1 AND f.filled_to IS NULL",
+        "SELECT coalesce((SELECT min(at) FROM ("
+        "SELECT at FROM commits WHERE (generation, xid8) > (f.generation, f.xid8) ORDER BY generation, xid8 LIMIT $2) AS next), now()) "
+        "FROM followers f WHERE f.name = $1 AND f.filled_to IS NULL",
         name,
+        _AT_ONCE,
     )
     return moment

@@ -9,6 +9,12 @@ from asyncpg.pgproto.pgproto import UUID
 from percorso.storage.database import ReadSession
 
 
+async def clock(session: ReadSession) -> datetime:
+    """The time by the database, which is one for all processes."""
+    now: datetime = await session.fetchval("SELECT clock_timestamp()")
+    return now
+
+
 async def linked_by(
     session: ReadSession, identity_ids: Collection[UUID], interaction_ids: Collection[UUID]
 ) -> list[UUID]:

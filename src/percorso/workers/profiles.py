@@ -1,8 +1,9 @@
 """Keeps the profiles of customers: what their summaries say, ready so that customers can be found by it.
 
 It follows the commit log, and makes the profile of each customer anew whom that names. Time alone changes a profile
-too: those that were not made anew for long are, the oldest first. A first pass goes through all customers there are.
-Whatever is done is done in slices, with a rest after each as long as it took: requests come first.
+too: those that were not made anew for long are, the oldest first; so are those who lost interactions with a month that
+was dropped, which names no one. A first pass goes through all customers there are. Whatever is done is done in slices,
+with a rest after each as long as it took: requests come first.
 
 Two that do this at once do no harm: a profile only gives way to one computed later, and who is a customer is decided
 where it is stored.
@@ -183,7 +184,7 @@ async def _made(session: ReadSession, customer_ids: Sequence[UUID]) -> tuple[lis
     Who belongs to a customer is read first: so what changes meanwhile, which the commit log tells later, finds the
     profile by the identities that it names.
     """
-    now = datetime.now(UTC)
+    now = await refreshing.clock(session)
     members = await refreshing.members(session, customer_ids)
     every = list(chain.from_iterable(members.values()))
     described = await refreshing.described(session, every)
