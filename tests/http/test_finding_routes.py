@@ -331,6 +331,16 @@ async def test_cursors_that_nobody_gave_are_refused_or_harmless(people: httpx.As
         assert (await people.get(f"{PATH}?cursor={made}")).status_code in {200, 422}
 
 
+@pytest.mark.parametrize("last", ["z", "\ud7ff", "\U0001f600", "\U0010ffff"])
+async def test_a_beginning_may_end_with_any_character(client: httpx.AsyncClient, make: Make, last: str) -> None:
+    for value in (f"a{last}", f"a{last}b", f"a{last}\U0010ffff", "a", "b"):
+        await store(client, make(customer={"crm_id": value}))
+    found = [item["identifiers"][0]["value"] for item in await items_at(client, PATH, identifier=f"crm_id:a{last}")]
+    assert found == [f"a{last}", f"a{last}b", f"a{last}\U0010ffff"]
+    await store(client, make(customer={"crm_id": f"{last}x"}))
+    assert await named(client, identifier=f"crm_id:{last}") == [f"{last}x"]
+
+
 async def test_identifiers_shown_are_few_and_the_strong_ones_come_first(
     service: tuple[Services, httpx.AsyncClient], make: Make
 ) -> None:

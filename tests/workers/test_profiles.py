@@ -5,6 +5,7 @@ import json
 import random
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
+from time import monotonic
 
 import pytest
 from asyncpg.pgproto.pgproto import UUID
@@ -352,7 +353,8 @@ async def test_rows_of_one_transaction_are_taken_together_however_many_they_name
 async def test_of_two_processes_one_keeps_the_profiles_and_when_it_is_gone_the_other(
     database_url: str, database: Database, make: Make
 ) -> None:
-    async with processes(database_url, 2) as both, AsyncExitStack() as stack:
+    # One connection must be enough to work with.
+    async with processes(database_url, 2, pool_size=1) as both, AsyncExitStack() as stack:
         runtimes = []
         for services in both:
             this = worker.worker(services.engine, generation=services.deployment.generation, max_age=MAX_AGE)
@@ -371,6 +373,13 @@ async def test_of_two_processes_one_keeps_the_profiles_and_when_it_is_gone_the_o
         await until(lambda: count(database, "customer_profiles WHERE interactions = 1"))
         assert leads(heir)
         assert await check_profiles(both[1], database) == 2
+
+
+async def test_after_a_slice_of_work_there_is_a_rest_as_long() -> None:
+    begun = monotonic()
+    async with worker._resting():  # noqa: SLF001
+        await asyncio.sleep(0.03)
+    assert monotonic() - begun >= 0.06
 
 
 def leads(runtime: Runtime) -> bool:

@@ -63,7 +63,8 @@ async def as_of(session: ReadSession, name: str) -> datetime | None:
     """
     moment: datetime | None = await session.fetchval(
         "SELECT coalesce((SELECT min(at) FROM ("
-        "SELECT at FROM commits WHERE (generation, xid8) > (f.generation, f.xid8) ORDER BY generation, xid8 LIMIT $2) AS next), now()) "
+        "SELECT at FROM commits WHERE (generation, xid8) > (f.generation, f.xid8) "
+        "ORDER BY generation, xid8 LIMIT $2) AS next), now()) "
         "FROM followers f WHERE f.name = $1 AND f.filled_to IS NULL",
         name,
         _AT_ONCE,
