@@ -304,6 +304,22 @@ async def test_a_profile_gives_way_only_to_a_later_one_and_only_customers_have_a
     assert await check_profiles(services, database) == 1
 
 
+async def test_whoever_is_being_erased_gets_no_profile(services: Services, database: Database, make: Make) -> None:
+    await take(services, make(), make(customer=BERTA))
+    anna, berta = (services.identifiers.one(*pair).id for each in (ANNA, BERTA) for pair in each.items())
+
+    async def put() -> None:
+        async with writing(services.engine) as session:
+            await storage.put(session, [made_of(each, datetime.now(UTC)) for each in (anna, berta)], CLASSES)
+
+    async with asyncio.TaskGroup() as tasks, writing(services.engine) as session:
+        await session.execute("DELETE FROM identities WHERE identity_id = $1", anna)
+        tasks.create_task(put())
+        waits = "pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        await until(lambda: count(database, waits))
+    assert [record[0] for record in await database.fetch("SELECT customer_id FROM customer_profiles")] == [berta]
+
+
 def made_of(customer_id: UUID, now: datetime) -> storage.Profile:
     """A profile of a customer with whom there was no contact."""
     return worker.profile_of(measures.summarise([], now=now, zone=None), customer_id, [customer_id], [])
