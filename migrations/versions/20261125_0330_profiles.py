@@ -103,7 +103,7 @@ COMMENT ON COLUMN customer_profiles.last_at IS 'The last contact; -infinity wher
 COMMENT ON COLUMN customer_profiles.relationship IS 'solid, watch or cracked.';
 COMMENT ON COLUMN customer_profiles.score IS 'Of the relationship.';
 COMMENT ON COLUMN customer_profiles.spent IS 'In the currency of most purchases.';
-COMMENT ON COLUMN customer_profiles.overdue IS 
+COMMENT ON COLUMN customer_profiles.overdue IS
     'Whether a purchase was to be expected by now; null: not known.';
 COMMENT ON COLUMN customer_profiles.recency_score IS '1 to 5, the fifth that it falls in; null: too few bought.';
 COMMENT ON COLUMN customer_profiles.rfm IS 'The class that follows from the three scores.';
