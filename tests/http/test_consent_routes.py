@@ -250,7 +250,8 @@ async def test_what_is_said_of_any_identifier_is_said_of_the_customer_and_goes_w
 ) -> None:
     await store(client, make(), make(customer={"phone": "+39066982"}))
     await say(client, said("email", "granted", 3), said("sms", "granted", 1))
-    await say(client, said("sms", "denied", 2), said("phone", "granted", 2), customer=PHONE)
+    await say(client, said("sms", "denied", 2), said("phone", "granted", 2), said("fax", "denied", 4), customer=PHONE)
+    await say(client, said("fax", "granted", 4))
     assert await may(client, "sms") == (True, "granted", day(1))
     assert await may(client, "email", PHONE) == (False, "nothing_said", None)
     await store(client, make(customer={"email": "anna@example.com", "phone": "+39066982"}))
@@ -258,7 +259,8 @@ async def test_what_is_said_of_any_identifier_is_said_of_the_customer_and_goes_w
         assert await may(client, "sms", customer) == (False, "denied", day(2))
         assert await may(client, "email", customer) == (True, "granted", day(3))
         assert await may(client, "phone", customer) == (True, "granted", day(2))
-        assert len(await items_at(client, f"{customer}/consents/history")) == 4
+        assert await may(client, "fax", customer) == (False, "denied", day(4))
+        assert len(await items_at(client, f"{customer}/consents/history")) == 6
 
 
 async def test_an_answer_has_an_etag(anna: httpx.AsyncClient) -> None:

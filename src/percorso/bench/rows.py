@@ -245,7 +245,7 @@ _ALL: Final = (
         "summary",
         "summary of 10,000 interactions, p50",
         "a page of that journey",
-        60,
+        90,
         summary,
         of="p50",
         reach_ms=150,

@@ -17,7 +17,7 @@ from percorso.storage.database import ReadSession, reading
 from percorso.storage.deployment import Deployment
 
 _MEASURED_TOGETHER: Final = 2
-"""Histories in memory at once: one may take 50 MB, and Python computes on one core, however many wait."""
+"""Histories in memory at once: one may take 70 MB, and Python computes on one core, however many wait."""
 
 
 @dataclass(frozen=True, slots=True)

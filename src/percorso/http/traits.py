@@ -43,7 +43,7 @@ def _spelled(value: Any) -> str | None:
         return None
     spelled = json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
     if len(spelled.encode()) > _MOST_VALUE_BYTES:
-        raise PydanticCustomError("json_too_long", "must be shorter", {"most": _MOST_VALUE_BYTES})
+        raise PydanticCustomError("json_too_long", f"must be at most {_MOST_VALUE_BYTES} bytes of JSON")
     return spelled
 
 

@@ -61,7 +61,6 @@ _SENTENCES: Final = {
     "less_than_equal": "must be at most {le:g}",
     "string_too_short": "must not be empty",
     "too_short": "must not be empty",
-    "json_too_long": "must be at most {most} bytes of JSON",
     "string_too_long": "must be at most {max_length} characters long",
     "too_long": "must have at most {max_length} members",
     "literal_error": "must be {expected}",
@@ -124,13 +123,14 @@ def require_in_time(moments: Mapping[str, datetime | None], *, now: datetime, ma
 
 
 def sentence(error: ErrorDetails) -> str:
-    """What the validator found, in words that follow the name of what is wrong."""
+    """What the validator found, in words that follow the name of what is wrong; else in its own."""
     context = error.get("ctx", {})
     if error["type"] == "string_pattern_mismatch":
-        return _PATTERNS[context["pattern"]]
+        return _PATTERNS.get(context["pattern"], error["msg"])
     if error["type"] == "string_type" and error["loc"][-1] in _MOMENTS:
         return _NOT_A_MOMENT
-    return _SENTENCES.get(error["type"], "is not valid").format(**context)
+    known = _SENTENCES.get(error["type"])
+    return error["msg"] if known is None else known.format(**context)
 
 
 def _is_harmless(raw: bytes, found: Interaction) -> bool:

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from itertools import pairwise
-from math import fsum
+from math import copysign, fsum
 from statistics import median
+from sys import float_info
 from typing import Annotated, Final
 
 from pydantic import Field
@@ -131,6 +132,14 @@ def _monetary(made: Sequence[_Purchase]) -> dict[str, Spent]:
     paid = [(each.currency, each.amount) for each in made if each.amount is not None]
     spent = {}
     for currency, purchases in Counter(currency for currency, _ in paid).most_common():
-        amount = fsum(amount for each, amount in paid if each == currency)
+        amount = _total([amount for each, amount in paid if each == currency])
         spent[currency] = Spent(round(amount, 4), purchases, round(amount / purchases, 4))
     return spent
+
+
+def _total(amounts: Sequence[float]) -> float:
+    """Their sum, or the most that a double can say: each is finite, and together they need not be."""
+    try:
+        return fsum(amounts)
+    except OverflowError:
+        return copysign(float_info.max, sum(amounts))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import lru_cache
+from math import isfinite
 from sys import intern
 from typing import Final
 from uuid import UUID
@@ -169,9 +170,9 @@ def read(
         None if function is None else intern(function),
         intern(direction),
         None if said.occurred_at is None else _offset(said.occurred_at),
-        said.agent,
-        said.conversation,
-        said.case,
+        said.agent or None,
+        said.conversation or None,
+        said.case or None,
         _threads(said),
         said.status,
         said.outcome,
@@ -194,9 +195,9 @@ def _topics(given: tuple[str, ...]) -> tuple[str, ...]:
 
 def _threads(said: _Document) -> tuple[str, ...]:
     """Its case and its conversation, told apart from each other."""
-    if said.case is None:
-        return () if said.conversation is None else (f"conversation {said.conversation}",)
-    if said.conversation is None:
+    if not said.case:
+        return (f"conversation {said.conversation}",) if said.conversation else ()
+    if not said.conversation:
         return (f"case {said.case}",)
     return f"case {said.case}", f"conversation {said.conversation}"
 
@@ -226,8 +227,16 @@ def _answers(feedback: list[_Feedback]) -> tuple[Answer, ...]:
         low = each.min if each.min is not None else usual and usual[0]
         high = each.max if each.max is not None else usual and usual[1]
         if each.score is not None and low is not None and high is not None and low < high:
-            found.append(Answer(each.metric, each.score, min(max((each.score - low) / (high - low), 0.0), 1.0)))
+            scaled = _scaled(each.score, low, high)
+            if scaled is not None:
+                found.append(Answer(each.metric, each.score, scaled))
     return tuple(found)
+
+
+def _scaled(value: float, low: float, high: float) -> float | None:
+    """Where a value lies on a scale, from 0 to 1; None on one without ends, or longer than a double can say."""
+    span = high - low
+    return min(max((value - low) / span, 0.0), 1.0) if span and isfinite(span) else None
 
 
 def _add_mail(contact: Contact, details: msgspec.Raw) -> None:
@@ -252,8 +261,7 @@ def _add_site(contact: Contact, details: msgspec.Raw) -> None:
     # The bounds of a rating that names none are those of schema.org's Rating.
     best = _BEST if rating.best is None else rating.best
     worst = _WORST if rating.worst is None else rating.worst
-    if best != worst:
-        contact.rating = min(max((rating.value - worst) / (best - worst), 0.0), 1.0)
+    contact.rating = _scaled(rating.value, worst, best)
 
 
 def _add_purchase(contact: Contact, details: msgspec.Raw) -> None:

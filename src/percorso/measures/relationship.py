@@ -122,7 +122,7 @@ def _settled_complaint(evidence: Evidence) -> list[Id]:
 def _unanswered(evidence: Evidence) -> list[Id]:
     return [
         each.interaction_id
-        for each in evidence.responses.unanswered
+        for each in reversed(evidence.responses.unanswered)
         if timedelta(seconds=each.waiting_seconds) >= _LONG_WAIT and ids.unix_ms(each.since) >= evidence.since(_YEAR)
     ]
 

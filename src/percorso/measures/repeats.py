@@ -60,8 +60,8 @@ class Found(NamedTuple):
 def find_repeats(contacts: Sequence[Contact]) -> list[Found]:
     """Every repeat, in order of time.
 
-    A repeat is a contact with which the customer reaches out  no later than 7 days after another
-    one of the same case or with a topic in common. More messages of a conversation repeat nothing: it is one contact.
+    A repeat is a contact with which the customer reaches out no later than 7 days after another one of the same case or
+    with a topic in common. More messages of a conversation repeat nothing: it is one contact.
     """
     by_case: dict[str, Contact] = {}
     by_topic: dict[str, Contact] = {}
@@ -107,24 +107,22 @@ def repeats(contacts: Sequence[Contact], found: Sequence[Found]) -> Repeats:
 def first_contacts(contacts: Sequence[Contact], found: Sequence[Found]) -> list[tuple[Contact, bool]]:
     """The first contact of each matter that says how it ended, and whether that settled the matter.
 
-    A matter is a case, or a contact without one. It was settled at the first contact where that says `resolved` and the
-    customer neither reached out in the same case again nor came back about it (`find_repeats`): first contact
-    resolution as contact centres define it, measured by what the customer did and not by what an agent claimed alone.
+    A matter is a case, a conversation, or a contact with neither. It was settled at the first contact where that says
+    `resolved` and the customer neither reached out in the same case or conversation again nor came back about it
+    (`find_repeats`): first contact resolution as contact centres define it, measured by what the customer did and not
+    by what an agent claimed alone.
     """
     again = {repeat.contact for repeat in found}
     repeated = {repeat.of for repeat in found}
     reached_out = [contact for contact in contacts if contact.reaches_out]
-    in_case = Counter(contact.case for contact in reached_out)
+    times = Counter(thread for contact in reached_out for thread in contact.threads)
     seen: set[str] = set()
     first = []
     for contact in reached_out:
-        if contact.case is not None:
-            if contact.case in seen:
-                continue
-            seen.add(contact.case)
-        if contact not in again and contact.resolution in _JUDGED:
+        if seen.isdisjoint(contact.threads) and contact not in again and contact.resolution in _JUDGED:
             settled = contact.resolution == "resolved" and contact not in repeated
-            first.append((contact, settled and (contact.case is None or in_case[contact.case] == 1)))
+            first.append((contact, settled and all(times[thread] == 1 for thread in contact.threads)))
+        seen.update(contact.threads)
     return first
 
 

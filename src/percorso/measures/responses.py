@@ -44,7 +44,7 @@ class Responses:
         dict[str, ResponseTime], Field(description="The same by the channel on which the customer asked.")
     ]
     waiting: Annotated[int, Field(description="How many times the customer still waits for an answer.")]
-    unanswered: Annotated[list[Unanswered], Field(description="Which those are, the longest wait first; at most 100.")]
+    unanswered: Annotated[list[Unanswered], Field(description="Which those are, the latest first; at most 100.")]
     unthreaded: Annotated[
         int,
         Field(
@@ -99,7 +99,7 @@ def responses(contacts: Sequence[Contact], now_ms: int) -> Responses:
         _time([each for channel in times.values() for each in channel]),
         {channel: _time(each) for channel, each in sorted(times.items())},
         len(waits),
-        [_unanswered(wait, now_ms) for wait in waits[:NAMED]],
+        [_unanswered(wait, now_ms) for wait in waits[: -NAMED - 1 : -1]],
         unthreaded,
     )
 
