@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from alembic import op
 
 revision: str = "20261125_0340"
-down_revision: str | None = "20261125_0320"
+down_revision: str | None = "20261125_0330"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 

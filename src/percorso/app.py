@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from functools import cached_property
 from importlib.metadata import version
 from typing import Any
@@ -28,7 +29,7 @@ from percorso.settings import Settings
 from percorso.storage import api_keys, database, deployment, schema
 from percorso.storage.database import WriteSession
 from percorso.workers import erasures as erasures_worker
-from percorso.workers import partitions, retention
+from percorso.workers import partitions, profiles, retention
 from percorso.workers.runtime import Runtime, Worker
 
 _log = structlog.get_logger("percorso.app")
@@ -147,10 +148,12 @@ async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) ->
 
 def workers_of(services: Services) -> Sequence[Worker]:
     """What is to be done beside requests."""
-    url = database.url_of(services.settings)
+    settings, engine = services.settings, services.engine
+    max_age = timedelta(hours=settings.profile_max_age_hours)
     return (
-        partitions.worker(services.engine),
-        retention.worker(url, services.settings, services.policy),
+        partitions.worker(engine),
+        profiles.worker(engine, generation=services.deployment.generation, max_age=max_age),
+        retention.worker(database.url_of(settings), settings, services.policy),
         erasures_worker.worker(services.eraser),
     )
 

@@ -131,4 +131,8 @@ class Settings(BaseSettings):
         True,
         description="Whether this process may run what is done beside requests; of all that may, one does each of it.",
     )
+    profile_max_age_hours: PositiveInt = Field(
+        24,
+        description="A customer's profile is made anew after so long even where nothing happened: time changes it too.",
+    )
     drain_seconds: PositiveInt = Field(30, description="How long a stop waits for requests in progress.")

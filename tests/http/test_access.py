@@ -18,6 +18,15 @@ NEEDED = {
     "read_interaction_revisions": "read",
     "read_journey": "read",
     "read_customer": "read",
+    "find_customers": "read",
+    "read_segments": "read",
+    "read_segment": "read",
+    "read_members": "read",
+    "read_membership": "read",
+    "put_segment": "write",
+    "delete_segment": "write",
+    "read_summary": "read",
+    "read_episodes": "read",
     "read_traits": "read",
     "read_trait_history": "read",
     "read_consents": "read",
@@ -85,6 +94,7 @@ async def test_every_route_wants_a_valid_key_of_the_right_scope_and_else_says_no
     async with running(database_url) as (app, client):
         [receipt] = await store(client, make(touchpoint="shop"))
         await client.post("/v1/interactions", content=b"{}")
+        assert (await client.put("/v1/segments/everyone", json={"filter": {}})).status_code == 201
         [rejected] = await items_at(client, "/v1/rejected")
         await store(client, make(customer={"crm_id": ["C-1", "C-2"]}))
         [suspected] = await items_at(client, "/v1/identity/suspected")
@@ -96,6 +106,7 @@ async def test_every_route_wants_a_valid_key_of_the_right_scope_and_else_says_no
             "{interaction_id}": receipt["interaction_id"],
             "{customer}": "email:anna@example.com",
             "{slug}": "shop",
+            "{name}": "everyone",
             "{rejection_id}": rejected["rejection_id"],
             "{suspicion_id}": suspected["suspicion_id"],
             "{erasure_id}": erased["erasure_id"],

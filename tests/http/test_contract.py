@@ -19,6 +19,7 @@ from schemathesis.checks import CHECKS, load_all_checks
 from schemathesis.core.result import Ok
 
 from exchanges import database_from, healthy, store
+from following import follow
 from percorso.app import create_app
 from support import KEY, Make, running, settings_for
 
@@ -134,11 +135,12 @@ async def test_the_examples_in_the_document_are_taken(client: httpx.AsyncClient)
     for method, path, status in (
         ("PUT", "/v1/touchpoints/{slug}", 201),
         ("POST", "/v1/keys", 201),
+        ("PUT", "/v1/segments/{name}", 201),
         ("PUT", "/v1/customers/{customer}/traits", 200),
         ("PUT", "/v1/customers/{customer}/consents", 200),
     ):
         [body] = OPERATIONS[f"{method} {path}"]["requestBody"]["content"]["application/json"]["schema"]["examples"]
-        url = path.replace("{slug}", "a").replace("{customer}", "email:anna@example.com")
+        url = path.replace("{slug}", "a").replace("{name}", "a").replace("{customer}", "email:anna@example.com")
         assert (await client.request(method, url, json=body)).status_code == status
 
 
@@ -231,6 +233,23 @@ async def test_real_answers_about_privacy_are_what_the_document_says(client: htt
     check("GET /v1/erasures/{erasure_id}", await client.get(f"/v1/erasures/{erased.json()['erasure_id']}"))
     check("GET /v1/audit", await client.get("/v1/audit"))
     check("GET /v1/audit/head", await client.get("/v1/audit/head"))
+
+
+async def test_real_answers_of_searches_and_segments_are_what_the_document_says(database_url: str, make: Make) -> None:
+    bought = {"order_id": "1", "total": {"amount": 20.5, "currency": "EUR"}}
+    buyers = {"filter": {"channel": ["purchase"]}}
+    async with running(database_url) as (app, client):
+        await store(client, make(customer={"cookie_id": "c"}, channel="purchase", details=bought))
+        check("GET /v1/customers", await client.get("/v1/customers?identifier=cookie_id:c"))
+        await follow(app.state.services)
+        check("GET /v1/customers", await client.get("/v1/customers?identifier=cookie_id:c"))
+        check("GET /v1/customers", await client.get("/v1/customers?order=best"))
+        for _ in range(2):
+            check("PUT /v1/segments/{name}", await client.put("/v1/segments/a", json=buyers))
+        check("GET /v1/segments", await client.get("/v1/segments"))
+        check("GET /v1/segments/{name}", await client.get("/v1/segments/a"))
+        check("GET /v1/segments/{name}/members", await client.get("/v1/segments/a/members"))
+        check("GET /v1/segments/{name}/members/{customer}", await client.get("/v1/segments/a/members/cookie_id:c"))
 
 
 WANTED = [

@@ -7,7 +7,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from percorso.ingest import normalise as module
-from percorso.ingest.normalise import normalise
+from percorso.ingest.normalise import beginning, normalise
 
 REGIONS = sorted(phonenumbers.SUPPORTED_REGIONS)
 EXAMPLES = sorted(
@@ -252,3 +252,26 @@ def test_control_characters_are_refused(written: str) -> None:
 def test_an_empty_identifier_is_refused(written: str) -> None:
     with pytest.raises(ValueError, match="is empty"):
         normalise("crm_id", written, None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "expected"),
+    [
+        ("email", " Anna@Ex", "anna@ex"),
+        ("phone", "+39 (06) 69-8", "+3906698"),
+        ("phone", "+", "+"),
+        ("social", "Mastodon : @an", "mastodon:an"),
+        ("social", "Masto", "masto"),
+        ("crm_id", " C-1", "C-1"),
+        ("crm_id", "e\u0301", "\u00e9"),
+    ],
+)
+def test_the_beginning_of_an_identifier_is_as_its_normal_form_begins(kind: str, given: str, expected: str) -> None:
+    assert beginning(kind, given) == expected
+
+
+@pytest.mark.parametrize(("kind", "given"), [("email", " "), ("phone", "06"), ("phone", "+39x"), ("crm_id", "a\nb")])
+def test_what_no_identifier_begins_with_is_refused_without_repeating_it(kind: str, given: str) -> None:
+    with pytest.raises(ValueError, match=r"^The .*\.$") as raised:
+        beginning(kind, given)
+    assert given.strip() not in str(raised.value) or not given.strip()

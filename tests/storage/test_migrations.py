@@ -99,12 +99,32 @@ async def test_a_migrated_database_can_be_emptied_and_migrated_again(
     await _check(engine)
 
 
+async def test_an_index_whose_making_was_stopped_is_made_anew(engine: AsyncEngine, empty: str) -> None:
+    async with engine.connect() as connection:
+        before = "20261125_0320"
+        await connection.run_sync(lambda sync: command.upgrade(schema.alembic_config(sync), before))
+        await connection.commit()
+    database = await asyncpg.connect(empty)
+    await database.execute(
+        "INSERT INTO identities SELECT gen_random_uuid(), 'k', 'v', false, gen_random_uuid(), now() "
+        "FROM generate_series(1, 2)"
+    )
+    with pytest.raises(asyncpg.UniqueViolationError):
+        # Like one that was stopped, it is left there, and invalid.
+        await database.execute("CREATE UNIQUE INDEX CONCURRENTLY identities_kind_value_idx ON identities (kind, value)")
+    await schema.upgrade(engine)
+    valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'identities_kind_value_idx'::regclass"
+    assert await database.fetchval(valid)
+    await database.close()
+    await _check(engine)
+
+
 async def test_migrations_can_be_had_as_sql(empty: str, engine: AsyncEngine) -> None:
     sql = await asyncio.to_thread(schema.as_sql)
     assert "CREATE TABLE interactions" in sql
     database = await asyncpg.connect(empty)
-    # One by one, as psql does: some do not run in a transaction.
-    for statement in sql.strip().split(";\n"):
+    # One by one, as psql does: what is made concurrently stands in no transaction.
+    for statement in filter(str.strip, sql.split(";\n")):
         await database.execute(statement)
     await database.close()
     await schema.require(engine)

@@ -1,11 +1,12 @@
 """The OpenAPI document: what the routes declare, and the interaction's own schema."""
 
+from itertools import chain
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from percorso.http import documented, examples, measured
+from percorso.http import documented, examples, found, measured
 from percorso.http.documented import ProblemDocument
 from percorso.http.payloads import REFERENCE
 from percorso.interaction import ENRICHMENT, INTERACTION
@@ -32,7 +33,7 @@ def document(app: FastAPI) -> dict[str, Any]:
     for operation in (each for methods in made["paths"].values() for each in methods.values()):
         for body in operation.get("requestBody", {}).get("content", {}).values():
             schemas |= body["schema"].pop("$defs", {})
-    for model in (*vars(documented).values(), *vars(measured).values()):
+    for model in chain.from_iterable(vars(each).values() for each in (documented, found, measured)):
         if isinstance(model, type) and model.__name__ in schemas and (example := documented.example(model)):
             # FastAPI drops what is null.
             schemas[model.__name__]["examples"] = [example]

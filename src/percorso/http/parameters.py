@@ -11,7 +11,7 @@ from asyncpg.pgproto.pgproto import UUID
 from fastapi import Depends, Path, Query, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
-from pydantic import BeforeValidator, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import BaseModel, BeforeValidator, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 from pydantic_core import PydanticCustomError
 from starlette.convertors import PathConvertor, register_url_convertor
 
@@ -46,7 +46,7 @@ _ANY_UUID = re.compile(r"[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}")
 def _moment(given: Any, read: ValidatorFunctionWrapHandler) -> datetime:
     """A moment in UTC. Mends the commonest slip: `+` not percent-encoded arrives as a space."""
     try:
-        moment: datetime = read(_LOST_PLUS.sub("+", given))
+        moment: datetime = read(_LOST_PLUS.sub("+", given) if isinstance(given, str) else given)
         return moment.astimezone(UTC)
     except (ValidationError, OverflowError):
         raise PydanticCustomError("moment", _NO_MOMENT) from None
@@ -69,7 +69,13 @@ _KNOWN: Final[dict[Callable[..., Any], dict[str, bool]]] = {}
 
 def _known(dependant: Dependant) -> dict[str, bool]:
     """The query parameters of a route, and whether each may be repeated."""
-    known = {field.alias: get_origin(field.field_info.annotation) is tuple for field in dependant.query_params}
+    known: dict[str, bool] = {}
+    for field in dependant.query_params:
+        annotation = field.field_info.annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            known |= {name: get_origin(each.annotation) is tuple for name, each in annotation.model_fields.items()}
+        else:
+            known[field.alias] = get_origin(annotation) is tuple
     for inner in dependant.dependencies:
         known |= _known(inner)
     return known

@@ -11,6 +11,7 @@ from percorso.http import (
     customers,
     erasures,
     exports,
+    finding,
     health,
     identity,
     interactions,
@@ -18,6 +19,7 @@ from percorso.http import (
     measures,
     rejected,
     retention,
+    segments,
     touchpoints,
     traits,
 )
@@ -25,6 +27,8 @@ from percorso.http import (
 ALL: Final[tuple[APIRouter, ...]] = (
     interactions.router,
     batches.router,
+    finding.router,
+    segments.router,
     # What a customer's path goes on with is found before the customer, whose name may hold slashes.
     exports.router,
     identity.router,

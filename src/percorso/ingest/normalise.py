@@ -47,6 +47,8 @@ _plain_email: Final[_Matcher] = re.compile(
 
 _nothing: Final[_Matcher] = re.compile(r"(?!)").fullmatch
 _unreadable: Final[_Matcher] = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]").search
+_PUNCTUATION: Final = re.compile(r"[ ()./-]")
+_begins_number: Final[_Matcher] = re.compile(r"\+[0-9]*").fullmatch
 _network: Final[_Matcher] = re.compile(r"[a-z0-9][a-z0-9._-]*+").fullmatch
 
 
@@ -168,3 +170,22 @@ def _plain_phone_of(code: int) -> _Matcher:
     lengths = set(plan.general_desc.possible_length) - set(plan.general_desc.possible_length_local_only)
     digits = "|".join(f"[0-9]{{{length}}}" for length in sorted(lengths))
     return re.compile(rf"\+{code}{prefix}(?:{digits})").fullmatch
+
+
+def beginning(kind: str, value: str) -> str:
+    """The beginning of an identifier's value, as values in normal form begin.
+
+    Raises ValueError with a sentence where none can begin so; it never repeats the value, which may be personal.
+    """
+    text = _text(value)
+    if kind == "email":
+        return text.lower()
+    if kind == "phone":
+        digits = _PUNCTUATION.sub("", text)
+        if not _begins_number(digits):
+            raise ValueError("The beginning of a phone number is + and digits of its country code and number.")
+        return digits
+    if kind == "social":
+        network, colon, handle = text.partition(":")
+        return f"{network.rstrip().lower()}{colon}{handle.lstrip(_BEFORE_HANDLE)}"
+    return text

@@ -1,7 +1,7 @@
 """Contacts: every interaction of a customer, read for what is measured of it."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from operator import attrgetter
@@ -15,6 +15,7 @@ from percorso import ids, measures
 from percorso.measures import Contact
 from percorso.queries import customers, traits
 from percorso.storage.database import ReadSession
+from percorso.storage.traits import Trait
 
 MOST: Final = 100_000
 """Contacts looked at, the latest: some 70 MB of them, and a second of reading and computing."""
@@ -50,7 +51,7 @@ async def of_customer(
     high = ids.HIGHEST if until is None else ids.first_id_at(until)
     async with session.transaction(isolation="repeatable_read", readonly=True):
         customer = await customers.by_identity(session, identity)
-        zone = await _zone(session, customer.identity_ids)
+        zone = zone_of(await traits.current(session, customer.identity_ids))
         contacts = await _read(session, customer.identity_ids, low, high)
         truncated_before = None
         if len(contacts) > MOST:
@@ -62,11 +63,11 @@ async def of_customer(
     return History(customer.customer_id, contacts, zone, truncated_before)
 
 
-async def _zone(session: ReadSession, identity_ids: Sequence[UUID]) -> tzinfo | None:
+def zone_of(said: Iterable[Trait]) -> tzinfo | None:
     """The zone of the first of the traits ZONES that names one."""
-    said = {trait.name: trait.value for trait in await traits.current(session, identity_ids)}
+    values = {trait.name: trait.value for trait in said}
     for name in ZONES:
-        value = said.get(name)
+        value = values.get(name)
         if value is not None and (zone := measures.zone(msgspec.json.decode(value))):
             return zone
     return None

@@ -32,6 +32,10 @@ def decode(cursor: str, *, list_: str, size: int) -> bytes:
         raw = b""
     position = raw[1 : 1 + size]
     if raw != bytes((size,)) + position + list_.encode():
-        detail = "is not a cursor of this list in this order: take it from `next_cursor`."
-        raise InvalidRequest(f"The cursor {detail}", problems=[Problem("/query/cursor", detail)])
+        raise unfit()
     return position
+
+
+def unfit(detail: str = "is not a cursor of this list in this order: take it from `next_cursor`.") -> InvalidRequest:
+    """The error that says that a cursor cannot be used, and why."""
+    return InvalidRequest(f"The cursor {detail}", problems=[Problem("/query/cursor", detail)])

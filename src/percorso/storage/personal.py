@@ -29,6 +29,7 @@ PLACES: Final = (
     Place("interaction_revisions", ("identity_id",)),
     Place("traits", ("identity_id",)),
     Place("consents", ("identity_id",)),
+    Place("customer_profiles", ("customer_id",)),
     Place("audit_log", ("subject",), stays="It proves what was done, and holds salted hashes only."),
 )
 

@@ -4,7 +4,28 @@
 made on demand (see `partitions.py`) and are no part of this metadata.
 """
 
-from percorso.storage.tables import consents, core, identity, privacy, retention, traits
+from percorso.storage.tables import (
+    consents,
+    core,
+    followers,
+    identity,
+    privacy,
+    profiles,
+    retention,
+    segments,
+    traits,
+)
 from percorso.storage.tables.types import metadata
 
-__all__ = ["consents", "core", "identity", "metadata", "privacy", "retention", "traits"]
+__all__ = [
+    "consents",
+    "core",
+    "followers",
+    "identity",
+    "metadata",
+    "privacy",
+    "profiles",
+    "retention",
+    "segments",
+    "traits",
+]

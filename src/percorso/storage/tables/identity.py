@@ -27,6 +27,8 @@ identities = Table(
     Column("customer_id", Uuid, nullable=False, comment="The identity id of the customer's oldest strong identity."),
     Column("first_seen_at", moment(), nullable=False, comment="When percorso first received it."),
     Index("identities_customer_id_idx", "customer_id"),
+    # In the order of bytes, whatever the database's collation: so that it finds what begins with some characters.
+    Index("identities_kind_value_idx", "kind", "value", postgresql_ops={"value": "text_pattern_ops"}),
     comment="Each identifier ever seen, once.",
 )
 
