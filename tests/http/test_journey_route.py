@@ -8,9 +8,9 @@ from typing import Any
 
 import httpx
 import pytest
-from exchanges import Item, check_problem, ids_at, items_at, journey_of, pointers, store, store_all, walk
 
-from support import Make
+from exchanges import Item, check_problem, ids_at, items_at, journey_of, pointers, store, store_all, walk
+from support import Make, running
 
 ANNA = journey_of("email:anna@example.com")
 
@@ -294,9 +294,7 @@ async def test_a_journey_over_decades_is_whole_and_in_order(client: httpx.AsyncC
         assert (newest, oldest) == (wanted[::-1], wanted), limit
 
 
-async def test_a_journey_of_many_identities_over_decades_is_whole_and_in_order(
-    client: httpx.AsyncClient, make: Make
-) -> None:
+async def test_a_journey_of_many_identities_over_decades_is_whole_and_in_order(database_url: str, make: Make) -> None:
     names = [{"email": f"anna.{number}@example.com"} for number in range(8)]
     dice = Random(7)
     moments = sorted(
@@ -308,13 +306,14 @@ async def test_a_journey_of_many_identities_over_decades_is_whole_and_in_order(
         for n, moment in enumerate(moments)
     ]
     dice.shuffle(items)
-    await store_all(client, items)
-    wanted = [f"m-{n:02}" for n in range(90)]
-    path = journey_of("email:anna.5@example.com")
-    for limit in (1, 7, 50, 90):
-        newest = [item["id"] async for page in walk(client, path, limit=limit) for item in page]
-        oldest = [item["id"] async for page in walk(client, path, limit=limit, order="asc") for item in page]
-        assert (newest, oldest) == (wanted[::-1], wanted), limit
+    async with running(database_url, max_identifiers={}) as (_, client):
+        await store_all(client, items)
+        wanted = [f"m-{n:02}" for n in range(90)]
+        path = journey_of("email:anna.5@example.com")
+        for limit in (1, 7, 50, 90):
+            newest = [item["id"] async for page in walk(client, path, limit=limit) for item in page]
+            oldest = [item["id"] async for page in walk(client, path, limit=limit, order="asc") for item in page]
+            assert (newest, oldest) == (wanted[::-1], wanted), limit
 
 
 async def test_interactions_of_the_same_millisecond_keep_one_order_over_pages(

@@ -37,7 +37,7 @@ OTHERS = """
 
 @pytest.fixture
 async def service(database_url: str) -> AsyncIterator[tuple[FastAPI, httpx.AsyncClient]]:
-    async with running(database_url, audit_reads=0) as (app, client):
+    async with running(database_url, audit_reads=0, max_identifiers={}) as (app, client):
         yield app, client
 
 

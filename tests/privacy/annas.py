@@ -18,7 +18,7 @@ PERSONAL = [
 ]
 """What is known of her, each of which is written in some other way somewhere."""
 
-EVERYWHERE = {"identities", "interactions", "interaction_revisions", "rejected_interactions"}
+EVERYWHERE = {"identities", "interactions", "interaction_revisions", "rejected_interactions", "traits", "consents"}
 """The tables that hold some of that."""
 
 
@@ -52,4 +52,9 @@ async def a_rich_customer(client: httpx.AsyncClient, make: Make) -> list[dict[st
     )
     answer = await client.post("/v1/interactions/batch", content=broken, headers=NDJSON)
     assert answer.json()["rejected"] == 2
+    said = {"traits": {"name": "Anna Rossi", "city": "Roma"}, "source": "crm"}
+    assert (await client.put("/v1/customers/crm_id:C-1789-anna/traits", json=said)).status_code == 200
+    agreed = {"purpose": "newsletter", "status": "granted", "evidence": "Signed by Anna Rossi in the shop."}
+    answer = await client.put("/v1/customers/email:anna@example.com/consents", json={"consents": [agreed]})
+    assert answer.status_code == 200
     return items

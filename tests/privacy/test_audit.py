@@ -13,7 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 from typer.testing import CliRunner, Result
 
-from exchanges import check_problem, items_at, journey_of, pointers, store, walk
+from exchanges import check_problem, items_at, pointers, store, walk
 from percorso.cli import app
 from percorso.http.services import Services
 from percorso.queries import audit as queries
@@ -56,16 +56,21 @@ async def test_every_read_of_one_customer_is_put_down(
     [receipt] = await store(client, sent)
     one = f"/v1/interactions/{receipt['interaction_id']}"
     begun = datetime.now(UTC)
-    for path in (f"/v1/customers/{ANNA}", journey_of(ANNA), one, f"{one}/revisions"):
+    assert (await client.put("/v1/segments/all", json={"filter": {}})).status_code == 201
+    read = ("journey", "identity", "summary", "episodes", "traits", "traits/history", "consents", "consents/history")
+    below = ["", *(f"/{each}" for each in read)]
+    for path in (*(f"/v1/customers/{ANNA}{each}" for each in below), f"/v1/segments/all/members/{ANNA}"):
+        assert (await client.get(path)).status_code == 200
+    for path in (one, f"{one}/revisions"):
         assert (await client.get(path)).status_code == 200
     await client.get("/v1/interactions", params={"source": "test", "id": sent["id"]})
-    await recorded(database, 5)
+    await recorded(database, len(below) + 4)
     rows = await database.fetch("SELECT * FROM audit_log ORDER BY seq")
     assert [json.loads(row["details"]) for row in rows] == [
         {"route": f"GET {path}"}
         for path in (
-            "/v1/customers/{customer}",
-            "/v1/customers/{customer}/journey",
+            *(f"/v1/customers/{{customer}}{each}" for each in below),
+            "/v1/segments/{name}/members/{customer}",
             "/v1/interactions/{interaction_id}",
             "/v1/interactions/{interaction_id}/revisions",
             "/v1/interactions",
@@ -76,6 +81,21 @@ async def test_every_read_of_one_customer_is_put_down(
         assert (row["act"], row["actor"], row["key_id"]) == ("read", "bootstrap", key_id)
         assert str(row["subject"]) == receipt["customer_id"]
         assert begun <= row["at"] <= datetime.now(UTC)
+
+
+async def test_what_is_said_of_a_customer_is_put_down_with_it(
+    client: httpx.AsyncClient, database: Database, make: Make
+) -> None:
+    [receipt] = await store(client, make())
+    await client.put(f"/v1/customers/{ANNA}/traits", json={"traits": {"city": "Roma", "name": "Anna"}})
+    agreed = {"purpose": "newsletter", "status": "granted"}
+    await client.put(f"/v1/customers/{ANNA}/consents", json={"consents": [agreed]})
+    rows = await database.fetch("SELECT act, subject, details FROM audit_log ORDER BY seq")
+    assert [(row["act"], json.loads(row["details"])) for row in rows] == [
+        ("said", {"traits": 2}),
+        ("said", {"consents": 1}),
+    ]
+    assert {str(row["subject"]) for row in rows} == {receipt["customer_id"]}
 
 
 async def test_what_shows_no_single_customer_is_not_put_down(database_url: str, database: Database, make: Make) -> None:

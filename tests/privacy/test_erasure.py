@@ -9,11 +9,12 @@ from sqlalchemy import PrimaryKeyConstraint, UniqueConstraint
 from traces import everything, traces
 
 from exchanges import NDJSON, check_problem, ids_at, items_at, journey_of, store, store_all
+from following import follow
 from percorso.storage import audit as audit_storage
 from percorso.storage.personal import ELSEWHERE, PLACES
 from percorso.storage.tables import metadata
 from support import Make, running
-from writing import Database
+from writing import Database, count
 
 ANNA = "/v1/customers/email:anna@example.com"
 
@@ -62,6 +63,8 @@ async def test_a_certificate_says_what_was_found_where(
         "interaction_keys": 6,
         "interaction_revisions": 4,
         "rejected_interactions": 4,
+        "traits": 2,
+        "consents": 1,
     }
     assert certificate["kept"] == {"tombstones": 5, "shared_identifiers": 1}
     row = await database.fetchrow("SELECT * FROM audit_log WHERE seq = $1", certificate["audit"]["seq"])
@@ -164,6 +167,17 @@ async def test_followers_are_told_of_every_interaction_and_hour_that_went(
     assert all(str(each) == customer_id for row in gone for each in row["identity_ids"])
 
 
+async def test_the_profile_goes_too_and_is_not_made_again(database_url: str, database: Database, make: Make) -> None:
+    async with running(database_url) as (app, client):
+        await a_rich_customer(client, make)
+        await follow(app.state.services)
+        before = await count(database, "customer_profiles")
+        assert (await client.delete(ANNA)).json()["found"]["customer_profiles"] == 1
+        assert await count(database, "customer_profiles") == before - 1
+        await follow(app.state.services)
+        assert await count(database, "customer_profiles") == before - 1
+
+
 def test_every_table_that_names_an_identity_is_in_the_list_or_says_why_not() -> None:
     naming = {"identity_id", "identity_ids", "identity_a", "identity_b", "customer_id", "subject", "interaction_id"}
     listed = {place.table: set(place.columns) for place in PLACES}
@@ -174,7 +188,8 @@ def test_every_table_that_names_an_identity_is_in_the_list_or_says_why_not() -> 
             keys = [each for each in table.constraints if isinstance(each, PrimaryKeyConstraint | UniqueConstraint)]
             leading = {index.columns.keys()[0] for index in (*table.indexes, *keys)}
             assert listed[table.name] <= leading, f"an erasure would read all of {table.name}"
-            assert named - {"interaction_id"} == listed[table.name]
+            # Of a list of identities the first column of the key says whose it is.
+            assert named - {"interaction_id", "identity_ids"} == listed[table.name]
         elif named:
             assert ELSEWHERE[table.name]
     assert not listed.keys() & ELSEWHERE.keys()

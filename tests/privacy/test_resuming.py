@@ -79,6 +79,8 @@ async def test_an_erasure_goes_on_wherever_it_was_cut_off(
             "interaction_keys": 6,
             "interaction_revisions": 4,
             "rejected_interactions": 4,
+            "traits": 2,
+            "consents": 1,
         }
         anonymous = {"anonymous_interactions": 6} if mode == "anonymise" else {}
         assert whole["kept"] == {"shared_identifiers": 1, "tombstones": 5} | anonymous

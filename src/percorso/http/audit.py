@@ -10,8 +10,8 @@ from fastapi.responses import Response
 from percorso.errors import InvalidRequest, Problem
 from percorso.http import answers
 from percorso.http.access import MayPrivacy
-from percorso.http.documented import AuditHead, AuditLog
-from percorso.http.documented import answers as documented
+from percorso.http.documents.base import answers as documented
+from percorso.http.documents.privacy import AuditHead, AuditLog
 from percorso.http.parameters import Cursor, Limit, QueryMoment, identity_named
 from percorso.http.services import Reads, Use
 from percorso.queries import audit

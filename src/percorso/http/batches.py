@@ -19,8 +19,8 @@ from percorso.errors import MalformedBody, PercorsoError, Problem, Unavailable
 from percorso.formats.splitting import Line, LineSplitter, split_array
 from percorso.http import bodies
 from percorso.http.access import MayIngest
-from percorso.http.documented import BatchReceipt
-from percorso.http.documented import answers as documented
+from percorso.http.documents.base import answers as documented
+from percorso.http.documents.interactions import BatchReceipt
 from percorso.http.services import Use
 from percorso.ingest.pipeline import Pipeline
 from percorso.ingest.verdict import Verdict

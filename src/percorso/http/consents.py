@@ -8,18 +8,21 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from percorso.details import Moment
-from percorso.http import answers, examples
+from percorso.http import answers
 from percorso.http.access import MayRead, MayWrite
-from percorso.http.documented import ConsentHistory, ConsentsDocument
-from percorso.http.documented import answers as documented
+from percorso.http.documents import examples
+from percorso.http.documents.base import answers as documented
+from percorso.http.documents.customers import ConsentHistory, ConsentsDocument
 from percorso.http.parameters import Cursor, Limit, TheCustomer, only_known
 from percorso.http.payloads import given, request_body
+from percorso.http.recorder import entry
 from percorso.http.routing import DirectRoute
 from percorso.http.services import Use
 from percorso.ingest import say
 from percorso.ingest.validate import require_in_time
 from percorso.interaction import Channel, Kind, Source
 from percorso.queries import consents, customers
+from percorso.storage import audit
 from percorso.storage.consents import ANY, Consent, LawfulBasis, Status
 from percorso.storage.database import reading, writing
 
@@ -106,6 +109,7 @@ async def say_consents(
     ]
     async with writing(use.engine) as session:
         await say.consents(session, customer, rows, at=now, generation=use.deployment.generation)
+        await audit.record(session, [entry("said", key, customer, {"consents": len(rows)})])
     async with reading(use.engine) as reader:
         this = await customers.by_identity(reader, customer)
         current = await consents.current(reader, this.identity_ids)
@@ -120,7 +124,7 @@ async def say_consents(
 )
 async def read_consent_history(
     request: Request,
-    _: MayRead,
+    key: MayRead,
     customer: TheCustomer,
     use: Use,
     purpose: _Purpose = None,
@@ -136,6 +140,7 @@ async def read_consent_history(
         page = await consents.page(
             session, this.identity_ids, purpose=purpose, channel=channel, limit=limit, after=cursor
         )
+    use.recorder.read(request, key, this.customer_id)
     items = [consent_document(consent) for consent in page.items]
     return answers.page_response(request, items, page.next_cursor, customer_id=str(this.customer_id))
 
@@ -148,7 +153,7 @@ async def read_consent_history(
 )
 async def read_consents(
     request: Request,
-    _: MayRead,
+    key: MayRead,
     customer: TheCustomer,
     use: Use,
     purpose: _Purpose = None,
@@ -165,6 +170,7 @@ async def read_consents(
     async with reading(use.engine) as session:
         this = await customers.by_identity(session, customer)
         current = await consents.current(session, this.identity_ids)
+    use.recorder.read(request, key, this.customer_id)
     return _answer(request, this, current, purpose=purpose, channel=channel)
 
 

@@ -6,8 +6,9 @@ from fastapi.responses import Response
 from percorso.http import answers
 from percorso.http.access import MayRead
 from percorso.http.consents import consent_document
-from percorso.http.documented import CustomerDocument, Journey
-from percorso.http.documented import answers as documented
+from percorso.http.documents.base import answers as documented
+from percorso.http.documents.customers import CustomerDocument
+from percorso.http.documents.interactions import Journey
 from percorso.http.parameters import Cursor, Details, Filtered, TheCustomer, narrowed, only_known
 from percorso.http.routing import DirectRoute
 from percorso.http.services import Use

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from percorso.http import answers
 from percorso.http.access import MayPrivacy
-from percorso.http.documented import Certificate, Certificates
-from percorso.http.documented import answers as documented
+from percorso.http.documents.base import answers as documented
+from percorso.http.documents.privacy import Certificate, Certificates
 from percorso.http.parameters import Cursor, ErasureId, Limit, TheCustomer, position
 from percorso.http.payloads import given_if_any, request_body
 from percorso.http.services import Reads, Use

@@ -12,11 +12,12 @@ from fastapi.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from percorso.errors import Unavailable
-from percorso.http import answers, examples
+from percorso.http import answers
 from percorso.http import rejected as refused
 from percorso.http.access import MayPrivacy
-from percorso.http.documented import CustomerExport
-from percorso.http.documented import answers as documented
+from percorso.http.documents import examples
+from percorso.http.documents.base import answers as documented
+from percorso.http.documents.privacy import CustomerExport
 from percorso.http.parameters import TheCustomer, only_known
 from percorso.http.recorder import entry
 from percorso.http.routing import DirectRoute

@@ -11,9 +11,9 @@ from pydantic import Field
 from percorso.errors import InvalidRequest, Problem
 from percorso.http import answers
 from percorso.http.access import MayRead
-from percorso.http.documented import answers as documented
+from percorso.http.documents.base import answers as documented
+from percorso.http.documents.found import FoundCustomers
 from percorso.http.filtering import SEGMENT_PATTERN, CustomerFilters, stored
-from percorso.http.found import FoundCustomers
 from percorso.http.parameters import Cursor, Limit, Order
 from percorso.http.services import Reads
 from percorso.queries import followers, profiles, segments

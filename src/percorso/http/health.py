@@ -8,8 +8,9 @@ from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from percorso.http import answers, examples
-from percorso.http.documented import Health
+from percorso.http import answers
+from percorso.http.documents import examples
+from percorso.http.documents.operations import Health
 from percorso.http.services import Services, Use
 from percorso.queries import health
 from percorso.storage.database import is_away, reading

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from percorso.errors import Decided, InvalidRequest, Problem
 from percorso.http import answers
 from percorso.http.access import MayRead, MayWrite
-from percorso.http.documented import Customers, IdentityDocument, Suspected, SuspicionDocument
-from percorso.http.documented import answers as documented
+from percorso.http.documents.base import answers as documented
+from percorso.http.documents.identity import Customers, IdentityDocument, Suspected, SuspicionDocument
 from percorso.http.parameters import (
     Cursor,
     Limit,

@@ -12,8 +12,8 @@ from percorso import ids
 from percorso.errors import Conflict, Erased, RejectedInteraction, Unavailable
 from percorso.http import answers, bodies
 from percorso.http.access import MayIngest, MayRead, MayWrite
-from percorso.http.documented import Interactions, Receipt, Revisions, StoredInteraction
-from percorso.http.documented import answers as documented
+from percorso.http.documents.base import answers as documented
+from percorso.http.documents.interactions import Interactions, Receipt, Revisions, StoredInteraction
 from percorso.http.parameters import InteractionId
 from percorso.http.routing import DirectRoute
 from percorso.http.services import Reads, Services, Use

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from percorso.errors import NotFound
 from percorso.http import answers
 from percorso.http.access import MayAdminister, Scope
-from percorso.http.documented import KeyList, NewKey
-from percorso.http.documented import answers as documented
+from percorso.http.documents.base import answers as documented
+from percorso.http.documents.operations import KeyList, NewKey
 from percorso.http.parameters import KeyId
 from percorso.http.payloads import given, request_body
 from percorso.http.services import Reads, Use

@@ -13,8 +13,8 @@ from pydantic_core import PydanticCustomError
 from percorso import measures
 from percorso.http import answers
 from percorso.http.access import MayRead
-from percorso.http.documented import answers as documented
-from percorso.http.measured import CustomerSummary, Episodes
+from percorso.http.documents.base import answers as documented
+from percorso.http.documents.measured import CustomerSummary, Episodes
 from percorso.http.parameters import Cursor, Limit, Order, Ranged, TheCustomer, only_known, position
 from percorso.http.routing import DirectRoute
 from percorso.http.services import Use
@@ -48,7 +48,7 @@ Gap = Annotated[
     response_class=Response,
     responses=documented(CustomerSummary, 404, says="The summary."),
 )
-async def read_summary(request: Request, _: MayRead, customer: TheCustomer, within: Ranged, use: Use) -> Response:
+async def read_summary(request: Request, key: MayRead, customer: TheCustomer, within: Ranged, use: Use) -> Response:
     """Sum up all contact with this customer, and how the relationship stands.
 
     That is: how much contact, by what means and when; who waits for an answer; whether matters were settled, or the
@@ -63,6 +63,7 @@ async def read_summary(request: Request, _: MayRead, customer: TheCustomer, with
         async with reading(use.engine) as session:
             history = await contacts.of_customer(session, customer, since=within.since, until=within.until)
         summary = await asyncio.to_thread(measures.summarise, history.contacts, now=as_of, zone=history.zone)
+    use.recorder.read(request, key, history.customer_id)
     content = {"customer_id": history.customer_id, "truncated_before": history.truncated_before}
     return answers.tagged(request, answers.json_response(answers.figures(content) | answers.figures(summary)))
 
@@ -75,7 +76,7 @@ async def read_summary(request: Request, _: MayRead, customer: TheCustomer, with
 )
 async def read_episodes(
     request: Request,
-    _: MayRead,
+    key: MayRead,
     customer: TheCustomer,
     use: Use,
     gap: Gap = "30d",
@@ -95,6 +96,7 @@ async def read_episodes(
         page = await asyncio.to_thread(
             episodes.page, history.contacts, gap=gap, order=order, limit=limit, after=after, now=datetime.now(UTC)
         )
+    use.recorder.read(request, key, history.customer_id)
     return answers.page_response(
         request,
         map(answers.figures, page.items),

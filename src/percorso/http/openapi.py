@@ -6,10 +6,22 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from percorso.http import documented, examples, found, measured
-from percorso.http.documented import ProblemDocument
+from percorso.http.documents import (
+    base,
+    customers,
+    examples,
+    found,
+    identity,
+    interactions,
+    measured,
+    operations,
+    privacy,
+)
+from percorso.http.documents.base import ProblemDocument
 from percorso.http.payloads import REFERENCE
 from percorso.interaction import ENRICHMENT, INTERACTION
+
+_ROOMS = (base, interactions, customers, identity, found, measured, privacy, operations)
 
 
 def document(app: FastAPI) -> dict[str, Any]:
@@ -33,8 +45,8 @@ def document(app: FastAPI) -> dict[str, Any]:
     for operation in (each for methods in made["paths"].values() for each in methods.values()):
         for body in operation.get("requestBody", {}).get("content", {}).values():
             schemas |= body["schema"].pop("$defs", {})
-    for model in chain.from_iterable(vars(each).values() for each in (documented, found, measured)):
-        if isinstance(model, type) and model.__name__ in schemas and (example := documented.example(model)):
+    for model in chain.from_iterable(vars(each).values() for each in _ROOMS):
+        if isinstance(model, type) and model.__name__ in schemas and (example := base.example(model)):
             # FastAPI drops what is null.
             schemas[model.__name__]["examples"] = [example]
     for unused in ("HTTPValidationError", "ValidationError"):

@@ -10,8 +10,8 @@ from fastapi.responses import Response
 
 from percorso.http import answers
 from percorso.http.access import MayRead
-from percorso.http.documented import Rejected, RejectedDocument
-from percorso.http.documented import answers as documented
+from percorso.http.documents.base import answers as documented
+from percorso.http.documents.interactions import Rejected, RejectedDocument
 from percorso.http.parameters import Cursor, Limit, RejectionId, Since, Until, position
 from percorso.http.services import Reads
 from percorso.queries import rejected

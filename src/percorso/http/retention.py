@@ -8,8 +8,8 @@ from fastapi.responses import Response
 
 from percorso.http import answers
 from percorso.http.access import MayAdminister
-from percorso.http.documented import RetentionDocument
-from percorso.http.documented import answers as documented
+from percorso.http.documents.base import answers as documented
+from percorso.http.documents.privacy import RetentionDocument
 from percorso.http.services import Reads, Use
 from percorso.queries import retention
 from percorso.queries.retention import State

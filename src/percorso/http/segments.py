@@ -13,10 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from percorso.errors import NotFound
 from percorso.http import answers
 from percorso.http.access import MayRead, MayWrite
-from percorso.http.documented import answers as documented
+from percorso.http.documents.base import answers as documented
+from percorso.http.documents.found import FILTER, FoundCustomers, Membership, SegmentDocument, Segments
 from percorso.http.filtering import SEGMENT_PATTERN, SegmentFilter, stored
 from percorso.http.finding import page_of
-from percorso.http.found import FILTER, FoundCustomers, Membership, SegmentDocument, Segments
 from percorso.http.parameters import Cursor, Limit, TheCustomer
 from percorso.http.payloads import given, request_body
 from percorso.http.services import Reads, Use
@@ -138,10 +138,13 @@ async def read_members(
     response_class=Response,
     responses=documented(Membership, 404, says="Whether the customer is in it."),
 )
-async def read_membership(request: Request, name: Name, _: MayRead, customer: TheCustomer, session: Reads) -> Response:
+async def read_membership(
+    request: Request, name: Name, key: MayRead, customer: TheCustomer, use: Use, session: Reads
+) -> Response:
     """Read whether one customer is in a segment; one who has no profile yet is so by an identifier alone."""
     filters = stored((await segments.by_name(session, name))["filter"], datetime.now(UTC))
     this = await customers.by_identity(session, customer)
+    use.recorder.read(request, key, this.customer_id)
     content = {
         "customer_id": this.customer_id,
         "member": await profiles.fits(session, filters, this.customer_id),

@@ -10,8 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from percorso.http import answers
 from percorso.http.access import MayRead, MayWrite
-from percorso.http.documented import Interactions, TouchpointDocument, Touchpoints
-from percorso.http.documented import answers as documented
+from percorso.http.documents.base import answers as documented
+from percorso.http.documents.interactions import Interactions
+from percorso.http.documents.operations import TouchpointDocument, Touchpoints
 from percorso.http.parameters import Cursor, Details, Filtered, Limit, NewSlug, Slug, narrowed
 from percorso.http.payloads import given, request_body
 from percorso.http.services import Reads, Use

@@ -13,18 +13,21 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from percorso.details import Moment
-from percorso.http import answers, examples
+from percorso.http import answers
 from percorso.http.access import MayRead, MayWrite
-from percorso.http.documented import TraitHistory, TraitsDocument
-from percorso.http.documented import answers as documented
+from percorso.http.documents import examples
+from percorso.http.documents.base import answers as documented
+from percorso.http.documents.customers import TraitHistory, TraitsDocument
 from percorso.http.parameters import Cursor, Limit, TheCustomer, only_known
 from percorso.http.payloads import given, request_body
+from percorso.http.recorder import entry
 from percorso.http.routing import DirectRoute
 from percorso.http.services import Use
 from percorso.ingest import say
 from percorso.ingest.validate import require_in_time
 from percorso.interaction import Kind, Source
 from percorso.queries import customers, traits
+from percorso.storage import audit
 from percorso.storage.database import ReadSession, reading, writing
 from percorso.storage.traits import Trait
 
@@ -87,6 +90,7 @@ async def say_traits(
     rows = [Trait(customer, name, value, occurred_at, source, now, key.name) for name, value in said.traits.items()]
     async with writing(use.engine) as session:
         await say.traits(session, customer, rows, at=now, generation=use.deployment.generation)
+        await audit.record(session, [entry("said", key, customer, {"traits": len(rows)})])
     async with reading(use.engine) as reader:
         return await _current(request, reader, customer)
 
@@ -99,7 +103,7 @@ async def say_traits(
 )
 async def read_trait_history(
     request: Request,
-    _: MayRead,
+    key: MayRead,
     customer: TheCustomer,
     use: Use,
     name: Annotated[str | None, Query(max_length=64, description="Only this trait.")] = None,
@@ -110,6 +114,7 @@ async def read_trait_history(
     async with reading(use.engine) as session:
         this = await customers.by_identity(session, customer)
         page = await traits.page(session, this.identity_ids, name=name, limit=limit, after=cursor)
+    use.recorder.read(request, key, this.customer_id)
     items = [{"name": trait.name} | _document(trait) for trait in page.items]
     return answers.page_response(request, items, page.next_cursor, customer_id=str(this.customer_id))
 
@@ -120,10 +125,12 @@ async def read_trait_history(
     response_class=Response,
     responses=documented(TraitsDocument, 404, says="What holds now."),
 )
-async def read_traits(request: Request, _: MayRead, customer: TheCustomer, use: Use) -> Response:
+async def read_traits(request: Request, key: MayRead, customer: TheCustomer, use: Use) -> Response:
     """Read what is said of a customer: of each trait what occurred last, said of any of the customer's identifiers."""
     async with reading(use.engine) as session:
-        return await _current(request, session, customer)
+        current = await _current(request, session, customer)
+    use.recorder.read(request, key, customer)
+    return current
 
 
 async def _current(request: Request, session: ReadSession, customer: UUID) -> Response:

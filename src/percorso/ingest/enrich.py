@@ -12,7 +12,7 @@ from percorso.errors import InvalidRequest, Problem, UnknownInteraction
 from percorso.ingest.compare import same
 from percorso.ingest.consent import said_by, status_of
 from percorso.ingest.validate import parse_patch
-from percorso.storage import commits, consents, interactions, partitions
+from percorso.storage import commits, consents, identities, interactions, partitions
 from percorso.storage.database import WriteSession
 from percorso.storage.interactions import Held
 
@@ -80,7 +80,8 @@ async def _say(
 
 async def _held(session: WriteSession, interaction_id: UUID) -> Held:
     held = await interactions.hold(session, interaction_id, *ids.identity_range(interaction_id.bytes))
-    if held is None:
+    # An erasure takes the identity away first and what it names later: nothing may be added between the two.
+    if held is None or not await identities.hold(session, held.identity_id):
         raise UnknownInteraction("No interaction has this id.")
     return held
 

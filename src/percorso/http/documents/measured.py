@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import ConfigDict, Field, with_config
 
-from percorso.http.examples import CUSTOMER_ID, INTERACTION_ID, Example
+from percorso.http.documents.examples import CUSTOMER_ID, INTERACTION_ID, Example
 from percorso.measures import Episode, Summary
 from percorso.queries.contacts import MOST
 

@@ -5,8 +5,8 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from percorso.http.documented import CustomerIdentifier
-from percorso.http.examples import CUSTOMER, CUSTOMER_ID, Example
+from percorso.http.documents.customers import CustomerIdentifier
+from percorso.http.documents.examples import CUSTOMER, CUSTOMER_ID, Example
 from percorso.http.filtering import CustomerFilters
 from percorso.measures.relationship import State
 from percorso.measures.rfm import RfmClass

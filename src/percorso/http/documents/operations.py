@@ -1,0 +1,72 @@
+"""Answers about touchpoints, keys and the state of the service."""
+
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, Field
+
+from percorso.http.documents import examples
+from percorso.http.documents.base import like
+
+
+class TouchpointDocument(BaseModel):
+    """A touchpoint: where customers and the organisation meet."""
+
+    model_config = like(examples.TOUCHPOINT)
+
+    slug: str
+    channel: str | None
+    name: str | None
+    function: str | None
+    stage: str | None
+    owner: str | None
+    location: str | None
+    discovered: bool = Field(description="Named by an interaction, and not described by hand since.")
+    created_at: AwareDatetime
+    updated_at: AwareDatetime
+
+
+class Touchpoints(BaseModel):
+    """A page of touchpoints."""
+
+    model_config = like(examples.TOUCHPOINTS)
+
+    items: list[TouchpointDocument]
+    next_cursor: str | None
+
+
+class KeyDocument(BaseModel):
+    """What is known of a key."""
+
+    model_config = like(examples.KEY)
+
+    id: UUID
+    name: str
+    scopes: list[str]
+    created_at: AwareDatetime
+    revoked_at: AwareDatetime | None
+
+
+class NewKey(KeyDocument):
+    """A new key; `key` is shown this once."""
+
+    model_config = like(examples.NEW_KEY)
+
+    key: str
+
+
+class KeyList(BaseModel):
+    """Every key."""
+
+    model_config = like(examples.KEYS)
+
+    items: list[KeyDocument]
+    next_cursor: None = None
+
+
+class Health(BaseModel):
+    """Whether the service is well."""
+
+    model_config = like(examples.HEALTH)
+
+    status: str
+    checks: dict[str, str] = Field(default_factory=dict)
