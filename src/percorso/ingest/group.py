@@ -6,7 +6,6 @@ and the group takes the careful path, which finds that out of each row too. A ro
 isolated by halving the group; it goes into quarantine, its neighbours are stored.
 """
 
-import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -18,8 +17,7 @@ import asyncpg
 from asyncpg.pgproto.pgproto import UUID
 
 from percorso.errors import Problem
-from percorso.ingest import quarantine
-from percorso.ingest.compare import same
+from percorso.ingest import judge, quarantine
 from percorso.ingest.known import Known
 from percorso.ingest.verdict import Verdict
 from percorso.storage import (
@@ -205,7 +203,7 @@ async def _commit(
     """
     erased: frozenset[UUID] = frozenset()
     while True:
-        kept = [row for row in rows if erased.isdisjoint(_named(row))] if erased else rows
+        kept = [row for row in rows if erased.isdisjoint(judge.named(row))] if erased else rows
         try:
             verdicts = await _transaction(target, kept, rejections, way, own) if kept or rejections else []
         except OutOfDate as error:
@@ -217,7 +215,7 @@ async def _commit(
     if not erased:
         return verdicts
     given = iter(verdicts)
-    return [next(given) if erased.isdisjoint(_named(row)) else _erased(row, erased) for row in rows]
+    return [next(given) if erased.isdisjoint(judge.named(row)) else judge.as_erased(row, erased) for row in rows]
 
 
 async def _transaction(
@@ -253,13 +251,13 @@ async def _transaction(
             standing = await interactions.stored_under(session, [row.key for row in rows if id(row) not in stored])
         customers = await _customers(target, rows, standing, met)
     if stored is None:
-        return [_stored(row, customers[row.identifiers[0].id]) for row in rows]
+        return [judge.as_stored(row, customers[row.identifiers[0].id]) for row in rows]
     gone = [row for row in rows if row.key in standing and standing[row.key].document is None]
     erased = await _erased_among(target, gone) if gone else frozenset[UUID]()
     return [
-        _stored(row, customers[row.identifiers[0].id])
-        if id(row) in stored or (id(row) in own and _is_own(row, standing[row.key]))
-        else _repeated(row, standing[row.key], customers, erased)
+        judge.as_stored(row, customers[row.identifiers[0].id])
+        if id(row) in stored or (id(row) in own and judge.is_own(row, standing[row.key]))
+        else judge.as_repeated(row, standing[row.key], customers, erased)
         for row in rows
     ]
 
@@ -349,54 +347,7 @@ def _unmet(known: Known, rows: Iterable[Row]) -> _Unmet:
     return _Unmet(known.epoch, identifiers, links)
 
 
-def _is_own(row: Row, standing: Stored) -> bool:
-    """Whether what stands is this very row, committed by an earlier try whose outcome was not heard."""
-    return row.id == standing.interaction_id and standing.received_at in {None, row.received_at}
-
-
-def _stored(row: Row, customer: UUID) -> Verdict:
-    return Verdict("stored", row.id, customer, row.received_at)
-
-
-def _named(row: Row) -> Iterable[UUID]:
-    return (identifier.id for identifier in row.identifiers)
-
-
 async def _erased_among(target: Target, rows: Iterable[Row]) -> frozenset[UUID]:
     """Which of the identities that these rows name were erased."""
     with limited(target.session, target.seconds):
-        return await tombstones.among(target.session, {identity for row in rows for identity in _named(row)})
-
-
-def _erased(row: Row, erased: Collection[UUID]) -> Verdict:
-    """The verdict on a row that names someone who was erased. Nothing of it is kept, in quarantine neither."""
-    kind = next(identifier.kind for identifier in row.identifiers if identifier.id in erased)
-    problem = Problem(f"/customer/{kind}", "erased: this person asked to be forgotten, and nothing of them is taken.")
-    return Verdict("rejected", problems=(problem,), erased=True)
-
-
-def _repeated(row: Row, standing: Stored, customers: Mapping[UUID, UUID], erased: frozenset[UUID]) -> Verdict:
-    """`duplicate` or `conflict`; what was deleted since, or dropped for its age, can only be a duplicate.
-
-    What was deleted since its person was `erased` is refused as all else of that person.
-    """
-    if erased and not erased.isdisjoint(_named(row)):
-        return _erased(row, erased)
-    said = [document for document in (standing.document, standing.enriched) if document is not None]
-    same = not said or any(_same(row, document) for document in said)
-    return Verdict(
-        "duplicate" if same else "conflict",
-        standing.interaction_id,
-        customers.get(standing.identity_id),
-        standing.received_at,
-    )
-
-
-def _same(row: Row, stored: str) -> bool:
-    """Whether a row says the same as a stored document, an assigned time aside."""
-    if row.document == stored.encode():
-        return True
-    ours, theirs = json.loads(row.document), json.loads(stored)
-    if row.time_assigned:
-        del ours["occurred_at"], theirs["occurred_at"]
-    return same(ours, theirs)
+        return await tombstones.among(target.session, {identity for row in rows for identity in judge.named(row)})
