@@ -9,7 +9,7 @@ from asyncpg import Connection, Record
 from rich.console import Console
 from typer.testing import CliRunner
 
-from percorso.bench import report
+from percorso.bench import preload, report
 from percorso.bench.events import Events, dated, emails
 from percorso.bench.limits import connected
 from percorso.bench.load import Load, percentiles, run
@@ -34,7 +34,8 @@ WHERE document->>'id' = '000000000003'
 """
 
 
-def test_every_row_runs_and_nothing_is_lost(server_url: str) -> None:
+def test_every_row_runs_and_nothing_is_lost(server_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preload, "HISTORY", 100)
     console = Console(width=200, record=True)
     where, measured, verified = run_bench(
         settings_for(server_url, log_level="warning"),

@@ -3,7 +3,7 @@
 Within a round the two sides follow each other, so that whatever else the machine does over time meets both.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, Literal
@@ -175,8 +175,17 @@ def _together(sql: Figure, empty: Figure) -> Figure:
 
 def journey_many(place: Place, options: Options) -> Iterator[Pair]:
     """A page of a journey of ten identities over ten years, against that of one identity in one month."""
-    few = [preload.one_identity(number) for number in range(preload.CUSTOMERS)]
     many = [preload.ten_identities(number, number % preload.IDENTITIES) for number in range(preload.CUSTOMERS)]
+    return _against_one(place, options, many)
+
+
+def journey_long(place: Place, options: Options) -> Iterator[Pair]:
+    """The same of ten thousand interactions over those ten years."""
+    return _against_one(place, options, [preload.long_lived(number, number) for number in range(preload.LONG_LIVED)])
+
+
+def _against_one(place: Place, options: Options, many: Sequence[str]) -> Iterator[Pair]:
+    few = [preload.one_identity(number) for number in range(preload.CUSTOMERS)]
     with servers(place, "percorso") as (server,):
         for seconds, counts in rounds(options):
             ours = get(place, server, journey_paths(many), seconds)
@@ -263,6 +272,16 @@ _ALL: Final = (
         journey_many,
         of="p50",
         reads_journeys=True,
+    ),
+    Row(
+        "journey_long",
+        "the same, 10,000 interactions, p50",
+        "one identity, one month",
+        2,
+        journey_long,
+        of="p50",
+        reads_journeys=True,
+        reads_histories=True,
     ),
     Row(
         "summary",

@@ -147,8 +147,6 @@ async def commit_days(session: ReadSession, policy: Policy, now: datetime) -> li
     """
     before = policy.commits_before(now)
     old = [part for part in await _parts(session, "commits", _DAYS) if part.following <= before]
-    if await session.fetchval("SELECT to_regclass('followers') IS NULL"):
-        return old
     return [part for part in old if not await _is_awaited(session, part)]
 
 
