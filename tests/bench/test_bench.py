@@ -23,7 +23,7 @@ from percorso.cli import app
 from percorso.errors import StartupError
 from percorso.http.services import Services
 from percorso.ingest.validate import parse
-from percorso.storage.database import WriteSession
+from percorso.storage.database import WriteSession, parse_url, url_of
 from support import settings_for
 
 NOW = datetime(2026, 11, 20, 10, tzinfo=UTC)
@@ -76,6 +76,27 @@ async def test_its_database_is_gone_afterwards_whatever_happens(
     with pytest.raises(RuntimeError):
         await asyncio.to_thread(fail)
     assert not await database.fetchval("SELECT count(*) FROM pg_database WHERE datname LIKE 'percorso\\_bench\\_%'")
+
+
+async def test_to_drop_it_may_take_long(server_url: str, database: "Connection[Record]") -> None:
+    async def hold(made_: str, held: asyncio.Event, leave: asyncio.Event) -> None:
+        async with database.transaction():
+            await database.execute(f"COMMENT ON DATABASE {made_} IS 'held'")
+            held.set()
+            await leave.wait()
+            await asyncio.sleep(1.5)
+
+    held, leave = asyncio.Event(), asyncio.Event()
+    place = made(settings_for(server_url, commit_timeout_seconds=1))
+    here = await asyncio.to_thread(place.__enter__)
+    name = parse_url(url_of(here.settings)).database
+    assert name is not None
+    holding = asyncio.create_task(hold(name, held, leave))
+    await held.wait()
+    leave.set()
+    await asyncio.to_thread(place.__exit__, None, None, None)
+    await holding
+    assert not await database.fetchval("SELECT count(*) FROM pg_database WHERE datname = $1", name)
 
 
 @pytest.mark.parametrize(
