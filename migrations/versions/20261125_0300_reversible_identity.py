@@ -78,10 +78,10 @@ COMMENTS = """
 COMMENT ON COLUMN identity_links.state IS 'active, cut or suspected.';
 COMMENT ON TABLE identity_changes IS 'What was decided about links and identities after they were first made.';
 COMMENT ON COLUMN identity_changes.change_id IS 'Version 8, time-ordered.';
-COMMENT ON COLUMN identity_changes.what IS 'merged, split, suspected or demoted.';
+COMMENT ON COLUMN identity_changes.what IS 'merged, split, suspected, demoted or restored.';
 COMMENT ON COLUMN identity_changes.identity_a IS 'The lower id of a link; or the identity itself.';
 COMMENT ON COLUMN identity_changes.identity_b IS 'Null where an identity changed and not a link.';
-COMMENT ON COLUMN identity_changes.state IS 'From then on: a link''s state, or weak.';
+COMMENT ON COLUMN identity_changes.state IS 'From then on: a link''s state, or weak or strong.';
 COMMENT ON COLUMN identity_changes.done_by IS 'The key; null where a guard rail did it.';
 COMMENT ON COLUMN identity_changes.interaction_id IS 'What gave rise to it.';
 COMMENT ON COLUMN identity_changes.source IS 'Who sent that.';
@@ -95,7 +95,7 @@ COMMENT ON COLUMN identity_suspicions.interaction_id IS 'The latest that gave ri
 COMMENT ON COLUMN identity_suspicions.source IS 'Who sent that.';
 COMMENT ON COLUMN identity_suspicions.decided_at IS 'Null while it is to be reviewed.';
 COMMENT ON COLUMN identity_suspicions.decided_by IS 'The key; null where a guard rail did it.';
-COMMENT ON COLUMN identity_suspicions.decision IS 'merged or dismissed.';
+COMMENT ON COLUMN identity_suspicions.decision IS 'merged, dismissed or restored.';
 COMMENT ON COLUMN identity_suspicions.reason IS 'Why it was decided so.';
 COMMENT ON TABLE commits IS 'The commit log: one row per transaction that stored or changed something.';
 COMMENT ON COLUMN commits.what IS 'stored, changed, deleted, identity or said.';

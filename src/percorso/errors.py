@@ -13,6 +13,7 @@ PercorsoError
 ├── Conflict                    409  same source and id, other content
 ├── SharedIdentifier            409  it belongs to several customers: it is not one person's
 ├── CannotMerge                 409  no link can make these customers one
+├── CannotRestore               409  a suspicion is not about an identifier that could be restored
 ├── Decided                     409  a suspicion was decided otherwise before
 ├── Unavailable                 503  nothing was taken; repeat after `retry_after`
 └── StartupError                 —   the service cannot start, or a command cannot run; the message says what to do
@@ -136,6 +137,12 @@ class CannotMerge(PercorsoError):
     """No link can make these customers one."""
 
     code, status, title = "cannot_merge", HTTPStatus.CONFLICT, "The customers cannot be merged"
+
+
+class CannotRestore(PercorsoError):
+    """A suspicion is not about an identifier that could be restored."""
+
+    code, status, title = "cannot_restore", HTTPStatus.CONFLICT, "There is no identifier to restore"
 
 
 class Decided(PercorsoError):

@@ -36,6 +36,7 @@ NEEDED = {
     "merge_customers": "write",
     "split_customer": "write",
     "dismiss_suspicion": "write",
+    "restore_identifier": "write",
     "read_touchpoints": "read",
     "read_touchpoint": "read",
     "read_touchpoint_interactions": "read",

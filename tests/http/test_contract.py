@@ -18,7 +18,7 @@ from hypothesis.errors import Unsatisfiable
 from schemathesis.checks import CHECKS, load_all_checks
 from schemathesis.core.result import Ok
 
-from exchanges import database_from, healthy, store
+from exchanges import database_from, healthy, store, store_all
 from following import follow
 from percorso.app import create_app
 from support import KEY, Make, running, settings_for
@@ -210,6 +210,13 @@ async def test_real_answers_about_identity_are_what_the_document_says(client: ht
     dismissing = "POST /v1/identity/suspected/{suspicion_id}/dismiss"
     check(dismissing, await client.post(path, json={"reason": "r"}))
     check(dismissing, await client.post(path, json={}))
+    restoring = "POST /v1/identity/suspected/{suspicion_id}/restore"
+    check(restoring, await client.post(path.replace("dismiss", "restore"), json={"reason": "r"}))
+    shop = {"email": "info@shop.example"}
+    await store_all(client, [make(customer={"account_id": f"a-{number}"} | shop) for number in range(11)])
+    shared = (await client.get("/v1/identity/suspected", params={"why": "shared"})).json()["items"][0]
+    path = f"/v1/identity/suspected/{shared['suspicion_id']}/restore"
+    check(restoring, await client.post(path, json={"reason": "r"}))
     body = {"into": "email:a@example.com", "reason": "r"}
     check("POST /v1/customers/{customer}/merge", await client.post(f"{named}/merge", json=body))
     check("GET /v1/customers/{customer}/identity", await client.get(f"{named}/identity"))

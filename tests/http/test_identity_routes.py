@@ -1,5 +1,6 @@
 """Identity over HTTP: the evidence, as it is and as it was; merge, split, and what is suspected."""
 
+from asyncio import gather
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
@@ -138,9 +139,101 @@ async def test_a_suspicion_can_be_dismissed_once_and_one_that_was_merged_cannot(
     assert await items_at(client, "/v1/identity/suspected", decided="false") == [oldest]
     await merge(client, "crm_id:C-2", "crm_id:C-1")
     path = f"/v1/identity/suspected/{oldest['suspicion_id']}/dismiss"
-    check_problem(await client.post(path, json={"reason": "x"}), 409, "decided")
+    assert "merged" in check_problem(await client.post(path, json={"reason": "x"}), 409, "decided")["detail"]
     unknown = path.replace(oldest["suspicion_id"], "019c0d44-0c11-8a55-9d02-6be2a10c7f31")
     check_problem(await client.post(unknown, json={"reason": "x"}), 404, "not_found")
+    # What changed nothing is no act.
+    assert len(await items_at(client, "/v1/audit", act="dismissed")) == 1
+
+
+@pytest.fixture
+async def shared(database_url: str, make: Make) -> AsyncIterator[tuple[httpx.AsyncClient, str, str]]:
+    """An email that two accounts were seen with, one too many; its suspicion, and a moment before the second."""
+    async with running(database_url, shared_customers=1) as (_, client):
+        await store(client, make(customer={"account_id": "a-1", "email": "anna@example.com"}))
+        before = datetime.now(UTC).isoformat()
+        await store(client, make(customer={"account_id": "a-2", "email": "anna@example.com"}))
+        [suspicion] = await items_at(client, "/v1/identity/suspected", why="shared", decided="false")
+        yield client, suspicion["suspicion_id"], before
+
+
+async def test_a_shared_identifier_is_restored_once_and_was_weak_in_between(
+    shared: tuple[httpx.AsyncClient, str, str],
+) -> None:
+    client, suspicion_id, before = shared
+    between = datetime.now(UTC).isoformat()
+    path = f"/v1/identity/suspected/{suspicion_id}/restore"
+    restored, again = await gather(*(client.post(path, json={"reason": "her accounts"}) for _ in range(2)))
+    assert restored.status_code == 200, restored.text
+    assert restored.json() == again.json()
+    assert (restored.json()["decision"], restored.json()["decided_by"]) == ("restored", "bootstrap")
+    [suspect] = restored.json()["identities"]
+    assert suspect["strong"] is True
+    assert (await client.post(path, json={"reason": "later"})).json() == restored.json()
+    for customer in ("account_id:a-1", "account_id:a-2", ANNA):
+        seen = await identity(client, customer)
+        assert values(seen) == {"a-1", "a-2", "anna@example.com"}
+        assert {each["strong"] for each in seen["identifiers"]} == {True}
+    then = await identity(client, ANNA, at=between)
+    assert [(each["value"], each["strong"]) for each in then["identifiers"]] == [("anna@example.com", False)]
+    assert values(await identity(client, "account_id:a-1", at=between)) == {"a-1"}
+    then = await identity(client, ANNA, at=before)
+    assert {(each["value"], each["strong"]) for each in then["identifiers"]} == {
+        ("a-1", True),
+        ("anna@example.com", True),
+    }
+    now = await identity(client, ANNA, at=datetime.now(UTC).isoformat())
+    assert values(now) == {"a-1", "a-2", "anna@example.com"}
+    [changes] = [each["changes"] for each in now["identifiers"] if each["kind"] == "email"]
+    assert [(each["what"], each["state"], each["by"], each["reason"]) for each in changes] == [
+        ("demoted", "weak", None, None),
+        ("restored", "strong", "bootstrap", "her accounts"),
+    ]
+    [act] = await items_at(client, "/v1/audit", act="restored")
+    assert (act["actor"], act["subject"]) == ("bootstrap", suspect["identity_id"])
+    assert act["details"]["suspicion"] == suspicion_id
+
+
+async def test_what_was_dismissed_can_be_restored_and_what_was_restored_is_not_dismissed(
+    shared: tuple[httpx.AsyncClient, str, str],
+) -> None:
+    client, suspicion_id, _ = shared
+    path = f"/v1/identity/suspected/{suspicion_id}"
+    dismissed = await client.post(f"{path}/dismiss", json={"reason": "a shop"})
+    assert dismissed.json()["decision"] == "dismissed"
+    restored = await client.post(f"{path}/restore", json={"reason": "hers"})
+    assert (restored.json()["decision"], restored.json()["reason"]) == ("restored", "hers")
+    assert await id_of(client, "account_id:a-1") == await id_of(client, "account_id:a-2")
+    refused = await client.post(f"{path}/dismiss", json={"reason": "a shop"})
+    assert "restored" in check_problem(refused, 409, "decided")["detail"]
+    assert await items_at(client, "/v1/identity/suspected", decided="true") == [restored.json()]
+
+
+async def test_what_cannot_be_restored_is_told_why(client: httpx.AsyncClient, make: Make, database: Database) -> None:
+    for number in (1, 2):
+        await store(client, make(customer={"crm_id": f"C-{number}", "email": "anna@example.com"}))
+    [link] = await items_at(client, "/v1/identity/suspected")
+    path = f"/v1/identity/suspected/{link['suspicion_id']}/restore"
+    detail = check_problem(await client.post(path, json={"reason": "x"}), 409, "cannot_restore")["detail"]
+    assert "merge" in detail
+    assert await items_at(client, "/v1/identity/suspected") == [link]
+    unknown = path.replace(link["suspicion_id"], "019c0d44-0c11-8a55-9d02-6be2a10c7f31")
+    check_problem(await client.post(unknown, json={"reason": "x"}), 404, "not_found")
+    for body, wrong in (({}, "/reason"), ({"reason": ""}, "/reason"), ({"reason": "x", "force": True}, "/force")):
+        answer = await client.post(path, json=body)
+        assert pointers(check_problem(answer, 422, "invalid_request")) == [wrong]
+    answer = await client.post(path, params={"force": "true"}, json={"reason": "x"})
+    assert pointers(check_problem(answer, 422, "invalid_request")) == ["/query/force"]
+    assert await database.fetchval("SELECT count(*) FROM identity_changes WHERE what = 'restored'") == 0
+
+
+async def test_an_identifier_that_is_being_erased_is_not_restored(
+    shared: tuple[httpx.AsyncClient, str, str], database: Database
+) -> None:
+    client, suspicion_id, _ = shared
+    await database.execute(ERASE, "anna@example.com")
+    answer = await client.post(f"/v1/identity/suspected/{suspicion_id}/restore", json={"reason": "x"})
+    assert "erased" in check_problem(answer, 404, "not_found")["detail"]
 
 
 async def test_suspicions_are_paged_newest_first_and_keep_to_their_filters(

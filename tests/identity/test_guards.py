@@ -19,6 +19,11 @@ from writing import Database, processes, take
 SHOP = {"email": "info@shop.example"}
 
 
+def person(kind: str, value: str) -> dict[str, str]:
+    """Someone who was seen with the email of the shop."""
+    return SHOP | {kind: value}
+
+
 async def values(services: Services, kind: str, value: str) -> set[str]:
     """The values of all identifiers of a customer."""
     async with reading(services.engine) as session:
@@ -29,6 +34,13 @@ async def values(services: Services, kind: str, value: str) -> set[str]:
 async def suspicions(database: Database, why: str) -> list[dict[str, Any]]:
     rows = await database.fetch("SELECT * FROM identity_suspicions WHERE why = $1 ORDER BY suspicion_id", why)
     return [dict(row) | {"detail": json.loads(row["detail"])} for row in rows]
+
+
+async def restore(services: Services, suspicion: dict[str, Any]) -> None:
+    """Restore the identifier that a suspicion is about."""
+    async with writing(services.engine) as session:
+        act = Act("desk", "one person", 1, Guards.of(services.settings))
+        assert await reconcile.restore(session, suspicion["suspicion_id"], act) == suspicion["identity_a"]
 
 
 @pytest.fixture
@@ -192,3 +204,83 @@ async def test_guard_rails_hold_within_one_group_whatever_came_before_in_it(
     await take(strict, *(make(customer={"crm_id": f"C-{number}", "user_id": "new"}) for number in range(3)))
     assert len(await values(strict, "user_id", "new")) == 2
     assert [each["detail"]["kind"] for each in await suspicions(database, "too_many")] == ["crm_id"] * 2
+
+
+async def test_a_restored_identifier_joins_again_whom_its_links_lead_to(
+    strict: Services, database: Database, make: Make
+) -> None:
+    people = [("cookie_id", "till"), ("crm_id", "C-0"), ("crm_id", "C-1"), ("account_id", "a")]
+    for kind, value in people:
+        await take(strict, make(customer=person(kind, value)))
+    # By now the email is weak: beside it, a cookie of someone else stays theirs, and one of nobody's stands alone.
+    await take(strict, make(customer={"user_id": "u", "cookie_id": "theirs"}))
+    for kind, value in (("cookie_id", "theirs"), ("cookie_id", "alone"), ("loyalty_id", "l")):
+        await take(strict, make(customer=person(kind, value)))
+    assert await values(strict, "email", SHOP["email"]) == {SHOP["email"]}
+    assert await values(strict, "cookie_id", "theirs") == {"u", "theirs"}
+    epoch = await database.fetchval("SELECT epoch FROM identity_epoch")
+    [suspicion] = await suspicions(database, "shared")
+    await restore(strict, suspicion)
+    together = {SHOP["email"], "till", "C-0", "C-1", "a", "alone", "l"}
+    assert await values(strict, "email", SHOP["email"]) == together
+    assert await values(strict, "cookie_id", "theirs") == {"theirs"}
+    assert await values(strict, "user_id", "u") == {"u"}
+    rows = await database.fetch(
+        "SELECT identity_id, customer_id, strong FROM identities WHERE value = ANY($1)", together
+    )
+    shop = strict.identifiers.one("email", SHOP["email"]).id
+    assert {row["customer_id"] for row in rows} == {shop}
+    assert {row["strong"] for row in rows if row["identity_id"] == shop} == {True}
+    assert await database.fetchval("SELECT epoch FROM identity_epoch") == epoch + 1
+    logged = await database.fetch("SELECT * FROM commits WHERE what = 'identity' ORDER BY at")
+    theirs = strict.identifiers.one("cookie_id", "theirs").id
+    assert len(logged) == 2
+    assert set(logged[1]["identity_ids"]) >= {theirs, *(row["identity_id"] for row in rows)}
+    [change] = await database.fetch("SELECT * FROM identity_changes WHERE what = 'restored'")
+    assert (change["identity_a"], change["identity_b"], change["state"]) == (shop, None, "strong")
+    assert (change["done_by"], change["reason"]) == ("desk", "one person")
+    [decided] = await suspicions(database, "shared")
+    assert (decided["decision"], decided["decided_by"], decided["reason"]) == ("restored", "desk", "one person")
+    assert decided["decided_at"] == change["at"]
+
+
+async def test_a_restored_identifier_gives_its_customer_the_id_of_the_oldest(
+    strict: Services, database: Database, make: Make
+) -> None:
+    await take(strict, make(customer={"account_id": "oldest"}))
+    for name in ("a-1", "a-2", "oldest"):
+        await take(strict, make(customer=person("account_id", name)))
+    [suspicion] = await suspicions(database, "shared")
+    await restore(strict, suspicion)
+    oldest = strict.identifiers.one("account_id", "oldest").id
+    assert {row["customer_id"] for row in await database.fetch("SELECT customer_id FROM identities")} == {oldest}
+
+
+async def test_a_restored_identifier_stays_strong_and_limits_hold_for_it(
+    strict: Services, database: Database, make: Make
+) -> None:
+    for number in range(3):
+        await take(strict, make(customer=person("account_id", f"a-{number}")))
+    [suspicion] = await suspicions(database, "shared")
+    await restore(strict, suspicion)
+    for number in range(3, 7):
+        await take(strict, make(customer=person("account_id", f"a-{number}")))
+    assert await values(strict, "email", SHOP["email"]) == {SHOP["email"], *(f"a-{number}" for number in range(5))}
+    assert [each["detail"]["count"] for each in await suspicions(database, "too_many")] == [6, 6]
+    assert [each["decision"] for each in await suspicions(database, "shared")] == ["restored"]
+    assert await database.fetchval("SELECT count(*) FROM identities WHERE NOT strong") == 0
+
+
+async def test_a_link_that_was_cut_stays_cut_when_its_identifier_is_restored(
+    strict: Services, database: Database, make: Make
+) -> None:
+    await take(strict, make(customer=person("account_id", "other")))
+    async with writing(strict.engine) as session:
+        other = strict.identifiers.one("account_id", "other").id
+        await reconcile.split(session, other, [other], Act("desk", "not them", 1, Guards.of(strict.settings)))
+    for number in range(3):
+        await take(strict, make(customer=person("account_id", f"a-{number}")))
+    [suspicion] = await suspicions(database, "shared")
+    await restore(strict, suspicion)
+    assert await values(strict, "email", SHOP["email"]) == {SHOP["email"], "a-0", "a-1", "a-2"}
+    assert await values(strict, "account_id", "other") == {"other"}

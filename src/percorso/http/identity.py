@@ -85,6 +85,18 @@ class DismissBody(BaseModel):
     reason: _Reason
 
 
+class RestoreBody(BaseModel):
+    """Why it is one person's after all."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        json_schema_extra={"examples": [{"reason": "One person with many accounts."}]},
+    )
+
+    reason: _Reason
+
+
 @router.get(
     "/customers/{customer:name}/identity",
     summary="Who a customer is, and on what evidence",
@@ -186,7 +198,8 @@ async def read_suspected(
 ) -> Response:
     """Read what guard rails stopped, and links that were cut by hand and came again.
 
-    A merge by hand decides what it was about; what was rightly stopped can be dismissed.
+    A merge by hand decides what it was about; what was rightly stopped can be dismissed; a shared identifier can be
+    restored.
     """
     after = position(cursor, list_=suspicions.LIST)
     async with reading(use.engine) as session:
@@ -199,7 +212,7 @@ async def read_suspected(
     summary="Dismiss a suspicion",
     response_class=Response,
     responses=documented(SuspicionDocument, 404, 408, 413, 415, says="Dismissed.")
-    | {409: documented(None, 409)[409] | {"description": "It was decided by a merge."}},
+    | {409: documented(None, 409)[409] | {"description": "It was merged or restored."}},
     openapi_extra=request_body(DismissBody),
 )
 async def dismiss_suspicion(
@@ -211,13 +224,40 @@ async def dismiss_suspicion(
     """
     this = UUID(suspicion_id.bytes)
     async with writing(use.engine) as session:
-        await register.dismiss(session, this, by=key.name, reason=said.reason, at=datetime.now(UTC))
-        ids = {"suspicion": str(this)}
-        await audit.record(session, [entry("dismissed", key, None, ids, reason=_hashed(use, said.reason))])
+        if await register.dismiss(session, this, by=key.name, reason=said.reason, at=datetime.now(UTC)):
+            ids = {"suspicion": str(this)}
+            await audit.record(session, [entry("dismissed", key, None, ids, reason=_hashed(use, said.reason))])
     async with reading(use.engine) as reader:
         found = await suspicions.by_id(reader, this)
     if found.decision != "dismissed":
-        raise Decided("It was decided by a merge: split the customer to undo that.")
+        raise Decided(f"It was {found.decision}: split the customer to undo that.")
+    return answers.json_response(_suspicion(found))
+
+
+@router.post(
+    "/identity/suspected/{suspicion_id}/restore",
+    summary="Let a shared identifier join customers again",
+    response_class=Response,
+    responses=documented(SuspicionDocument, 404, 408, 413, 415, says="Restored, and committed.")
+    | {409: documented(None, 409)[409] | {"description": "It is about a link, not about a shared identifier."}},
+    openapi_extra=request_body(RestoreBody),
+)
+async def restore_identifier(
+    key: MayWrite, suspicion_id: SuspicionId, said: Annotated[RestoreBody, Depends(given(RestoreBody))], use: Use
+) -> Response:
+    """Say that an email or phone is one person's, though it links many: all that it links becomes one customer.
+
+    The guard rail that demoted it leaves it alone from then on; a limit on identifiers of a kind still stops each later
+    link that would exceed it. What was restored before stays as it is.
+    """
+    this = UUID(suspicion_id.bytes)
+    async with writing(use.engine) as session:
+        restored = await reconcile.restore(session, this, _act(use, key, said.reason))
+        if restored is not None:
+            ids = {"suspicion": str(this)}
+            await audit.record(session, [entry("restored", key, restored, ids, reason=_hashed(use, said.reason))])
+    async with reading(use.engine) as reader:
+        found = await suspicions.by_id(reader, this)
     return answers.json_response(_suspicion(found))
 
 

@@ -1,7 +1,8 @@
 """What people decide about customers: that two are one, or that one is two. Both can be undone, exactly.
 
-Only links change. A customer is what follows from them, so no interaction is touched, and a customer with ten years
-of them is merged and split as fast as one who has just come.
+So can what a guard rail decided: that an identifier is shared, and joins nobody. Only links change, or whether they
+count. A customer is what follows from them, so no interaction is touched, and a customer with ten years of them is
+merged and split as fast as one who has just come.
 """
 
 from collections.abc import Sequence
@@ -10,8 +11,8 @@ from datetime import UTC, datetime
 
 from asyncpg.pgproto.pgproto import UUID
 
-from percorso.errors import CannotMerge, InvalidRequest, Problem, UnknownCustomer
-from percorso.storage import commits, components, epoch, identities, partitions
+from percorso.errors import CannotMerge, CannotRestore, InvalidRequest, NotFound, Problem, UnknownCustomer
+from percorso.storage import commits, components, epoch, identities, partitions, suspicions
 from percorso.storage.components import Decision, Member
 from percorso.storage.database import WriteSession
 from percorso.storage.linking import Guards
@@ -72,6 +73,25 @@ async def merge(session: WriteSession, identity: UUID, into: UUID, act: Act) -> 
     if len(customers) > 1:
         raise CannotMerge("One of them is a shared identifier: it leads to several customers, and belongs to none.")
     return customers
+
+
+async def restore(session: WriteSession, suspicion_id: UUID, act: Act) -> UUID | None:
+    """Make a shared identifier strong again: all that its active links lead to is one customer, guard rails or not.
+
+    Links that are cut or suspected stay so. The identity; None where it was restored before. Raises NotFound, or
+    CannotRestore where the suspicion is about a link.
+    """
+    await components.lock(session, act.guards)
+    held = await suspicions.hold(session, suspicion_id)
+    if held is None:
+        raise NotFound("No suspicion has this id, or its identifier was erased.")
+    if held.why != "shared":
+        raise CannotRestore("It is about a link and not about a shared identifier: merge the two customers instead.")
+    if held.decision == "restored":
+        return None
+    decision = _decision(act)
+    await _rebuild(session, await components.restore(session, held.identity_id, decision), act, decision)
+    return held.identity_id
 
 
 async def _members(session: WriteSession, identity: UUID) -> list[Member]:

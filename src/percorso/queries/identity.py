@@ -1,8 +1,8 @@
 """The identity of a customer, as it is or as it was: every identifier, every link, and what was decided about them.
 
 As of a moment it follows from the links that were active then, by the rule of `storage/identities.py`: a link counts
-from `linked_at` on, in the state that the latest change to it had given it; an identifier was strong until it was
-demoted. Nothing is kept for that but the changes themselves.
+from `linked_at` on, in the state that the latest change to it had given it; an identifier was strong until it
+was demoted, weak until it was restored, and else what it is. Nothing is kept for that but the changes themselves.
 """
 
 from collections import defaultdict
@@ -92,8 +92,8 @@ def _beside(identity: str) -> str:
 def _strong(alias: str) -> str:
     """Whether an identity was strong."""
     return (
-        f"({alias}.strong OR EXISTS (SELECT FROM identity_changes c WHERE c.identity_a = {alias}.identity_id "
-        f"AND c.what = 'demoted' AND c.identity_b IS NULL AND c.at > {_ANY_TIME}))"
+        f"coalesce((SELECT c.state = 'weak' FROM identity_changes c WHERE c.identity_a = {alias}.identity_id "
+        f"AND c.identity_b IS NULL AND c.at > {_ANY_TIME} ORDER BY c.at LIMIT 1), {alias}.strong)"
     )
 
 

@@ -1,4 +1,6 @@
-"""Customers changed by hand: links cut, or made, and what follows. No interaction is touched by it, or even read.
+"""Customers changed by hand: links cut, or made, or those of a shared identifier counted again, and what follows.
+
+No interaction is touched by any of it, or even read.
 
 A transaction begins with `lock`, which keeps links as they are until it ends; after its changes come `rebuild`, and
 what tells others: `epoch.bump`, and a row of the commit log.
@@ -119,6 +121,36 @@ async def join(session: WriteSession, one: Sequence[Member], other: Sequence[Mem
         decision.by,
         decision.reason,
     )
+
+
+async def restore(session: WriteSession, identity_id: UUID, decision: Decision) -> list[Member]:
+    """Let a shared identifier join again whom its active links lead to, and decide its suspicion by that.
+
+    Gives back the identity and those beside it, as members of the customers that are to be rebuilt. Relies on the
+    primary keys of identities and of links, `identity_links_identity_b_idx`, and the unique key of suspicions.
+    """
+    await session.execute(
+        "WITH strong AS ("
+        "UPDATE identities SET strong = true WHERE identity_id = $1"
+        "), decided AS ("
+        "UPDATE identity_suspicions SET decided_at = $2, decided_by = $3, reason = $4, decision = 'restored' "
+        "WHERE identity_a = $1 AND identity_b IS NULL AND why = 'shared'"
+        ") INSERT INTO identity_changes (change_id, at, what, identity_a, state, done_by, reason) "
+        "VALUES (pg_temp.percorso_id($2), $2, 'restored', $1, 'strong', $3, $4)",
+        identity_id,
+        decision.at,
+        decision.by,
+        decision.reason,
+    )
+    records = await session.fetch(
+        "SELECT i.identity_id, i.strong, i.customer_id FROM ("
+        "SELECT $1::uuid AS id "
+        "UNION ALL SELECT identity_b FROM identity_links WHERE identity_a = $1 AND state = 'active' "
+        "UNION ALL SELECT identity_a FROM identity_links WHERE identity_b = $1 AND state = 'active'"
+        ") AS beside JOIN identities i ON i.identity_id = beside.id",
+        identity_id,
+    )
+    return [Member(*record) for record in records]
 
 
 async def rebuild(session: WriteSession, customer_ids: Sequence[UUID]) -> list[UUID]:

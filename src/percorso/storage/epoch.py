@@ -1,7 +1,8 @@
 """The epoch: by it processes learn that what they remember of links and identities may be wrong.
 
-It grows with every split, merge, demotion and erasure. A transaction that stores interactions says by which epoch its
-process remembers; where that is no longer the epoch, it does nothing, and the process forgets and tries again.
+It grows with every split, merge, demotion, restoration and erasure. A transaction that stores interactions says by
+which epoch its process remembers; where that is no longer the epoch, it does nothing, and the process forgets and tries
+again.
 
 To be told in time, it first takes the erasure lock together with all its like, and only then looks. An erasure takes
 that lock alone, and lets the epoch grow before it lets go: whoever stores something either has committed before the

@@ -6,7 +6,8 @@ links have gone or come by hand. Whatever calls them holds the lock on links unt
 
 Guard rails keep silent what should not be decided silently. A link that would give a customer too many strong
 identifiers of a kind is stored as suspected, and joins no one; an email or phone that would link too many customers
-within days becomes weak, so that those whom it had joined stand apart again.
+within days becomes weak, so that those whom it had joined stand apart again. One that someone restored since stays
+strong.
 """
 
 from collections.abc import Mapping
@@ -197,6 +198,7 @@ END $$
 """
 
 # How many customers it would hold together: the parts that those whom it was lately linked with fall into without it.
+# What someone restored is left alone: whoever did so knew that it links many.
 _WATCH: Final = """
 CREATE OR REPLACE FUNCTION pg_temp.percorso_watch(the_identity uuid, the_time timestamptz) RETURNS void
 LANGUAGE plpgsql AS $$
@@ -214,7 +216,10 @@ BEGIN
         SELECT identity_a FROM identity_links WHERE identity_b = the_identity
         AND state <> 'cut' AND linked_at > the_time - interval '{days} days'
     ) AS l JOIN identities s ON s.identity_id = l.other AND s.strong;
-    IF cardinality(lately) <= {customers} THEN
+    IF cardinality(lately) <= {customers} OR EXISTS (
+        SELECT FROM identity_suspicions
+        WHERE identity_a = the_identity AND identity_b IS NULL AND why = 'shared' AND decision = 'restored'
+    ) THEN
         RETURN;
     END IF;
     FOREACH one IN ARRAY lately LOOP

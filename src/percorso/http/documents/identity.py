@@ -29,8 +29,10 @@ class IdentityChange(BaseModel):
     """What was decided about a link or an identifier."""
 
     at: AwareDatetime
-    what: str = Field(description="`merged`, `split`, `suspected` or `demoted`.")
-    state: str = Field(description="From then on: a link is `active`, `cut` or `suspected`, an identifier `weak`.")
+    what: str = Field(description="`merged`, `split`, `suspected`, `demoted` or `restored`.")
+    state: str = Field(
+        description="From then on: a link is `active`, `cut` or `suspected`, an identifier `weak` or `strong`."
+    )
     by: str | None = Field(description="The name of the key; null where a guard rail did it.")
     reason: str | None
     interaction_id: UUID | None = Field(description="The interaction that gave rise to it.")
@@ -108,7 +110,7 @@ class SuspicionDocument(BaseModel):
     source: str | None
     decided_at: AwareDatetime | None
     decided_by: str | None = Field(description="The name of the key; null also where a guard rail decided it.")
-    decision: str | None = Field(description="`merged` or `dismissed`.")
+    decision: str | None = Field(description="`merged`, `dismissed` or `restored`.")
     reason: str | None
 
 
