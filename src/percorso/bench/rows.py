@@ -287,7 +287,7 @@ _ALL: Final = (
         "summary",
         "summary of 10,000 interactions, p50",
         "a page of that journey",
-        90,
+        130,
         summary,
         of="p50",
         reach_ms=150,
