@@ -7,8 +7,8 @@ from uuid import uuid4
 import asyncpg
 import httpx
 import pytest
-from exchanges import Item, check_problem, items_at, pointers, store, walk
 
+from exchanges import Item, check_problem, items_at, pointers, store, walk
 from support import Make
 
 ANNA = "/v1/customers/email:anna@example.com"

@@ -1,8 +1,8 @@
 """GET /v1/customers/{customer}: who a customer is, and how much contact there was."""
 
 import httpx
-from exchanges import check_problem, items_at, journey_of, pointers, store
 
+from exchanges import check_problem, items_at, journey_of, pointers, store
 from support import Make
 
 

@@ -11,8 +11,8 @@ from urllib.parse import quote
 import asyncpg
 import httpx
 import pytest
-from exchanges import Item, check_problem, items_at, journey_of, pointers, store, store_all, walk
 
+from exchanges import Item, check_problem, items_at, journey_of, pointers, store, store_all, walk
 from percorso import measures
 from percorso.measures import Summary
 from percorso.queries import contacts

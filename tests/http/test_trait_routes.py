@@ -10,8 +10,8 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
-from exchanges import Item, check_problem, items_at, pointers, store, walk
 
+from exchanges import Item, check_problem, items_at, pointers, store, walk
 from support import Make
 from writing import count, until
 
