@@ -13,9 +13,9 @@ from pathlib import Path
 import asyncpg
 import httpx
 import pytest
-from exchanges import NDJSON, Served, check_problem, healthy, ids_at, journey_of, raw_connection, serving_at, store
 from structlog.testing import capture_logs
 
+from exchanges import NDJSON, Served, check_problem, healthy, ids_at, journey_of, raw_connection, serving_at, store
 from percorso.http.services import Services
 from support import KEY, Make, ndjson, running
 
