@@ -95,7 +95,6 @@ async def _log(
         generation,
         what,
         at=at,
-        occurred_ms=[ids.occurred_ms(interaction_id.bytes)],
         identity_ids=[held.identity_id],
         interaction_ids=[interaction_id],
     )

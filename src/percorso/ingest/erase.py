@@ -33,7 +33,6 @@ from percorso.storage.rejected import new_id
 
 _ANONYMOUS: Final = "erased"
 """The source of what is left of an erased interaction."""
-_HOUR_MS: Final = 3_600_000
 _LATER: Final = timedelta(microseconds=1)
 """A transaction has one row of the commit log for each moment."""
 
@@ -137,7 +136,14 @@ async def _documents(eraser: Eraser, session: WriteSession, erasure: Erasure, no
     changed = cleaned(await erasing.held_documents(session, neighbour, sorted(suspects)))
     await erasing.rewrite(session, neighbour, changed)
     if touched := sorted({each.interaction_id for each in changed}):
-        await _log(eraser, session, "changed", now, touched, [neighbour] * len(touched))
+        await commits.record(
+            session,
+            eraser.deployment.generation,
+            "changed",
+            at=now,
+            identity_ids=[neighbour] * len(touched),
+            interaction_ids=touched,
+        )
     return _Part("documents", after, {"documents_of_others": len(changed)})
 
 
@@ -165,13 +171,26 @@ async def _interactions(eraser: Eraser, session: WriteSession, erasure: Erasure,
     keys = [UUID(ids.dedup_key(eraser.deployment.salt, each.source, each.id)) for each in sent]
     found = {"interactions": len(gone), "interaction_keys": await erasing.delete_keys(session, keys)}
     kept = {}
-    interaction_ids = [each.interaction_id for each in gone]
-    await _log(eraser, session, "deleted", now, interaction_ids, [identity_id] * len(gone))
+    generation = eraser.deployment.generation
+    await commits.record(
+        session,
+        generation,
+        "deleted",
+        at=now,
+        identity_ids=[identity_id] * len(gone),
+        interaction_ids=[each.interaction_id for each in gone],
+    )
     if erasure.mode == "anonymise":
         left = [_anonymous(eraser.deployment.salt, each) for each in gone]
         await erasing.insert_anonymous(session, left)
-        anonymous = [each.interaction_id for each in left]
-        await _log(eraser, session, "stored", now + _LATER, anonymous, [each.identity_id for each in left])
+        await commits.record(
+            session,
+            generation,
+            "stored",
+            at=now + _LATER,
+            identity_ids=[each.identity_id for each in left],
+            interaction_ids=[each.interaction_id for each in left],
+        )
         kept = {"anonymous_interactions": len(gone)}
     return _Part("interactions", number, found, kept)
 
@@ -197,7 +216,7 @@ _STEPS: Final[Mapping[Step, Callable[[Eraser, WriteSession, Erasure, datetime], 
 def _anonymous(salt: bytes, gone: Gone) -> Anonymous:
     """What is left of an interaction: its hour and where it was, under an identity of its own that no one has."""
     token = secrets.token_hex(16)
-    hour_ms = ids.occurred_ms(gone.interaction_id.bytes) // _HOUR_MS * _HOUR_MS
+    hour_ms = ids.occurred_ms(gone.interaction_id.bytes) // commits.HOUR_MS * commits.HOUR_MS
     hour = ids.from_unix_ms(hour_ms)
     identity, key = ids.identity_id(salt, "anonymous_id", token), ids.dedup_key(salt, _ANONYMOUS, token)
     said = {
@@ -222,23 +241,4 @@ def _anonymous(salt: bytes, gone: Gone) -> Anonymous:
         function=gone.function,
         direction=gone.direction,
         document=json.dumps({name: value for name, value in said.items() if value is not None}),
-    )
-
-
-async def _log(
-    eraser: Eraser,
-    session: WriteSession,
-    what: commits.What,
-    at: datetime,
-    interaction_ids: Sequence[UUID],
-    identity_ids: Sequence[UUID],
-) -> None:
-    await commits.record(
-        session,
-        eraser.deployment.generation,
-        what,
-        at=at,
-        occurred_ms=[ids.occurred_ms(each.bytes) for each in interaction_ids],
-        identity_ids=identity_ids,
-        interaction_ids=interaction_ids,
     )

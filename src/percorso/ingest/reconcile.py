@@ -110,14 +110,6 @@ async def _rebuild(session: WriteSession, members: Sequence[Member], act: Act, d
     everyone = list({*touched, *(member.identity_id for member in members)})
     await epoch.bump(session)
     await partitions.ensure_days(session, (decision.at,))
-    await commits.record(
-        session,
-        act.generation,
-        "identity",
-        at=decision.at,
-        occurred_ms=(),
-        identity_ids=everyone,
-        interaction_ids=(),
-    )
+    await commits.record(session, act.generation, "identity", at=decision.at, identity_ids=everyone)
     customers = await identities.customers_of(session, [member.identity_id for member in members])
     return list(dict.fromkeys(customers[member.identity_id] for member in members))

@@ -42,6 +42,4 @@ async def _hold(session: WriteSession, identity_id: UUID) -> None:
 
 async def _log(session: WriteSession, identity_id: UUID, at: datetime, generation: int) -> None:
     await partitions.ensure_days(session, (at,))
-    await commits.record(
-        session, generation, "said", at=at, occurred_ms=(), identity_ids=[identity_id], interaction_ids=()
-    )
+    await commits.record(session, generation, "said", at=at, identity_ids=[identity_id])

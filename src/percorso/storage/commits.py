@@ -34,14 +34,16 @@ async def record(
     what: What,
     *,
     at: datetime,
-    occurred_ms: Iterable[int],
     identity_ids: Sequence[UUID],
-    interaction_ids: Sequence[UUID],
+    interaction_ids: Sequence[UUID] = (),
+    occurred_ms: Iterable[int] | None = None,
 ) -> None:
     """Name what this transaction did; ids of interactions, where there are any, stand pairwise with the identities.
 
-    The day's partition must exist.
+    The hours are those of the interactions, unless `occurred_ms` says them. The day's partition must exist.
     """
+    if occurred_ms is None:
+        occurred_ms = (ids.occurred_ms(interaction_id.bytes) for interaction_id in interaction_ids)
     row = (
         _head(len(_COLUMNS), 4, generation, 8, copying.microseconds(at)),
         copying.text(what),

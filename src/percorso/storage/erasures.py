@@ -126,9 +126,7 @@ async def begin(
         json.dumps({"tombstones": len(members), "shared_identifiers": len(shared)}),
     )
     await epoch.bump(session)
-    await commits.record(
-        session, generation, "identity", at=asked.at, occurred_ms=(), identity_ids=identity_ids, interaction_ids=()
-    )
+    await commits.record(session, generation, "identity", at=asked.at, identity_ids=identity_ids)
     details = {"erasure_id": str(erasure_id), "identifiers": identifiers, "mode": asked.mode}
     if asked.reason_hash is not None:
         details["reason"] = asked.reason_hash.hex()

@@ -53,7 +53,6 @@ async def delete(
             generation,
             "deleted",
             at=now,
-            occurred_ms=[ids.occurred_ms(interaction.bytes) for interaction in interaction_ids],
             identity_ids=identity_ids,
             interaction_ids=interaction_ids,
         )
@@ -87,9 +86,7 @@ async def empty(session: WriteSession, generation: int, leaving: Leaving) -> Asy
                 ids.first_id_at(leaving.first),
                 ids.first_id_at(leaving.following),
             )
-            await commits.record(
-                session, generation, "deleted", at=now, occurred_ms=(), identity_ids=identity_ids, interaction_ids=()
-            )
+            await commits.record(session, generation, "deleted", at=now, identity_ids=identity_ids)
         yield len(rows)
         last = identity_ids[-1]
 
@@ -101,15 +98,8 @@ async def drop(session: WriteSession, generation: int, leaving: Leaving) -> None
     async with session.transaction():
         if rows:
             await partitions.ensure_days(session, (now,))
-            await commits.record(
-                session,
-                generation,
-                "deleted",
-                at=now,
-                occurred_ms=[row["hour"] * commits.HOUR_MS for row in rows],
-                identity_ids=(),
-                interaction_ids=(),
-            )
+            hours = [row["hour"] * commits.HOUR_MS for row in rows]
+            await commits.record(session, generation, "deleted", at=now, identity_ids=(), occurred_ms=hours)
         await dropping.drop(session, leaving)
 
 
