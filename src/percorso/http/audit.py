@@ -1,22 +1,23 @@
 """The audit log: who read or did what to whom."""
 
 import json
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from asyncpg import Record
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
-from percorso.errors import InvalidRequest, Problem
 from percorso.http import answers
 from percorso.http.access import MayPrivacy
 from percorso.http.documents.base import answers as documented
 from percorso.http.documents.privacy import AuditHead, AuditLog
-from percorso.http.parameters import Cursor, Limit, QueryMoment, identity_named
+from percorso.http.parameters import Cursor, Limit, QueryMoment, identity_named, time_range
 from percorso.http.services import Reads, Use
 from percorso.queries import audit
 
 router = APIRouter(prefix="/v1/audit", tags=["Privacy"])
+
+_PLAIN: Final = ("seq", "at", "act", "actor", "key_id", "subject")
 
 
 @router.get(
@@ -45,8 +46,7 @@ async def read_audit_log(
 
     A customer that was erased is still found by an identifier: the log knows its salted hash alone.
     """
-    if since is not None and until is not None and since >= until:
-        raise InvalidRequest("The range is empty.", problems=[Problem("/query/to", "must be later than `from`")])
+    await time_range(since, until)
     subjects = None
     if subject is not None:
         subjects = await audit.subjects(session, identity_named(subject, use, pointer="/query/subject"))
@@ -73,14 +73,6 @@ async def read_audit_head(_: MayPrivacy, session: Reads) -> Response:
 
 def document(row: Record) -> dict[str, Any]:
     """A row of the log, as it stands in answers."""
-    return {
-        "seq": row["seq"],
-        "at": answers.moment(row["at"]),
-        "act": row["act"],
-        "actor": row["actor"],
-        "key_id": None if row["key_id"] is None else str(row["key_id"]),
-        "subject": None if row["subject"] is None else str(row["subject"]),
-        "details": json.loads(row["details"]),
-        "previous": row["previous"].hex(),
-        "hash": row["hash"].hex(),
-    }
+    plain: dict[str, Any] = answers.figures({name: row[name] for name in _PLAIN})
+    hashes = {name: row[name].hex() for name in ("previous", "hash")}
+    return plain | {"details": json.loads(row["details"])} | hashes

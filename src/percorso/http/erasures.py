@@ -92,18 +92,21 @@ async def read_erasure(request: Request, erasure_id: ErasureId, _: MayPrivacy, s
 
 def _document(row: Record) -> dict[str, Any]:
     sealed = None if row["audit_seq"] is None else {"seq": row["audit_seq"], "hash": row["audit_hash"].hex()}
-    return {
-        "erasure_id": str(row["erasure_id"]),
-        "customer_id": str(row["customer_id"]),
-        "state": "erasing" if row["finished_at"] is None else "erased",
-        "mode": row["mode"],
-        "requested_at": answers.moment(row["requested_at"]),
-        "requested_by": row["requested_by"],
-        "key_id": str(row["key_id"]),
-        "reason_hash": None if row["reason_hash"] is None else row["reason_hash"].hex(),
-        "finished_at": None if row["finished_at"] is None else answers.moment(row["finished_at"]),
-        "identifiers": json.loads(row["identifiers"]),
-        "found": json.loads(row["found"]),
-        "kept": json.loads(row["kept"]),
-        "audit": sealed,
-    }
+    document: dict[str, Any] = answers.figures(
+        {
+            "erasure_id": row["erasure_id"],
+            "customer_id": row["customer_id"],
+            "state": "erasing" if row["finished_at"] is None else "erased",
+            "mode": row["mode"],
+            "requested_at": row["requested_at"],
+            "requested_by": row["requested_by"],
+            "key_id": row["key_id"],
+            "reason_hash": None if row["reason_hash"] is None else row["reason_hash"].hex(),
+            "finished_at": row["finished_at"],
+            "identifiers": json.loads(row["identifiers"]),
+            "found": json.loads(row["found"]),
+            "kept": json.loads(row["kept"]),
+            "audit": sealed,
+        }
+    )
+    return document

@@ -36,6 +36,7 @@ AT_ONCE: Final = 2
 _LONGEST_SECONDS: Final = 600
 _PIECE: Final = 64 * 1024
 _NDJSON: Final = "application/x-ndjson"
+_PLAIN: Final = ("received_at", "touchpoint", "channel", "kind", "function", "direction", "revision")
 
 Parts = Mapping[str, AsyncIterator[Any]]
 
@@ -106,13 +107,7 @@ def _parts(session: ReadSession, use: Services, this: Customer) -> Parts:
 
     async def identities() -> AsyncIterator[Any]:
         for each in this.identities:
-            yield {
-                "identity_id": str(each.identity_id),
-                "kind": each.kind,
-                "value": each.value,
-                "strong": each.strong,
-                "first_seen_at": answers.moment(each.first_seen_at),
-            }
+            yield answers.figures(each)
 
     async def interactions() -> AsyncIterator[Any]:
         async for held in holdings.interactions(session, identity_ids, use.deployment.salt):
@@ -132,17 +127,9 @@ def _parts(session: ReadSession, use: Services, this: Customer) -> Parts:
 
 def _interaction(held: Held) -> dict[str, Any]:
     row = held.row
-    return {
-        "interaction_id": str(row["id"]),
-        "identity_id": str(row["identity_id"]),
-        "key": str(held.key),
-        "received_at": answers.moment(row["received_at"]),
-        "touchpoint": row["touchpoint"],
-        "channel": row["channel"],
-        "kind": row["kind"],
-        "function": row["function"],
-        "direction": row["direction"],
-        "revision": row["revision"],
+    named = {"interaction_id": row["id"], "identity_id": row["identity_id"], "key": held.key}
+    plain: dict[str, Any] = answers.figures(named | {name: row[name] for name in _PLAIN})
+    return plain | {
         "document": msgspec.Raw(msgspec.json.format(row["document"].encode(), indent=-1)),
     }
 

@@ -1,6 +1,5 @@
 """Who is whom, and people's say in it: identities with their evidence, merges, splits, and what is suspected."""
 
-import uuid
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -33,7 +32,7 @@ from percorso.ingest.reconcile import Act
 from percorso.queries import customers, suspicions
 from percorso.queries import identity as identities
 from percorso.queries.api_keys import ApiKey
-from percorso.queries.identity import Change, Identifier, Link
+from percorso.queries.identity import Identifier, Link
 from percorso.queries.suspicions import Suspicion, Why
 from percorso.storage import audit
 from percorso.storage import suspicions as register
@@ -131,8 +130,15 @@ async def read_identity(
     "/customers/{customer:name}/merge",
     summary="Merge two customers into one",
     response_class=Response,
-    responses=documented(Customers, 404, 408, 413, 415, says="Merged, and committed: the customer there is now.")
-    | {409: documented(None, 409)[409] | {"description": "No link can make them one: `detail` says why."}},
+    responses=documented(
+        Customers,
+        404,
+        408,
+        413,
+        415,
+        says="Merged, and committed: the customer there is now.",
+        conflict="No link can make them one: `detail` says why.",
+    ),
     openapi_extra=request_body(MergeBody),
 )
 async def merge_customers(
@@ -211,8 +217,9 @@ async def read_suspected(
     "/identity/suspected/{suspicion_id}/dismiss",
     summary="Dismiss a suspicion",
     response_class=Response,
-    responses=documented(SuspicionDocument, 404, 408, 413, 415, says="Dismissed.")
-    | {409: documented(None, 409)[409] | {"description": "It was merged or restored."}},
+    responses=documented(
+        SuspicionDocument, 404, 408, 413, 415, says="Dismissed.", conflict="It was merged or restored."
+    ),
     openapi_extra=request_body(DismissBody),
 )
 async def dismiss_suspicion(
@@ -238,8 +245,15 @@ async def dismiss_suspicion(
     "/identity/suspected/{suspicion_id}/restore",
     summary="Let a shared identifier join customers again",
     response_class=Response,
-    responses=documented(SuspicionDocument, 404, 408, 413, 415, says="Restored, and committed.")
-    | {409: documented(None, 409)[409] | {"description": "It is about a link, not about a shared identifier."}},
+    responses=documented(
+        SuspicionDocument,
+        404,
+        408,
+        413,
+        415,
+        says="Restored, and committed.",
+        conflict="It is about a link, not about a shared identifier.",
+    ),
     openapi_extra=request_body(RestoreBody),
 )
 async def restore_identifier(
@@ -286,32 +300,21 @@ async def _customers(use: Services, customer_ids: list[UUID]) -> Response:
 
 def _plain(found: object, *names: str) -> dict[str, Any]:
     """These attributes, as they stand in an answer."""
-    values = {name: getattr(found, name) for name in names}
-    return {
-        name: answers.moment(value)
-        if isinstance(value, datetime)
-        else str(value)
-        if isinstance(value, uuid.UUID)
-        else value
-        for name, value in values.items()
-    }
+    plain: dict[str, Any] = answers.figures({name: getattr(found, name) for name in names})
+    return plain
 
 
 def _identifier(found: Identifier) -> dict[str, Any]:
     plain = _plain(found, "identity_id", "kind", "value", "strong", "first_seen_at")
-    return plain | {"changes": [_change(each) for each in found.changes]}
+    return plain | {"changes": answers.figures(found.changes)}
 
 
 def _link(found: Link) -> dict[str, Any]:
     return {
         "identities": [_plain(end, "identity_id", "kind", "value", "customer_id") for end in found.ends],
         **_plain(found, "state", "linked_at", "by", "interaction_id", "source"),
-        "changes": [_change(each) for each in found.changes],
+        "changes": answers.figures(found.changes),
     }
-
-
-def _change(found: Change) -> dict[str, Any]:
-    return _plain(found, "at", "what", "state", "by", "reason", "interaction_id", "source")
 
 
 def _suspicion(found: Suspicion) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Retention: what is kept for how long, what went last, and what is due."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Final
 
 from fastapi import APIRouter
 from fastapi.responses import Response
@@ -12,9 +12,11 @@ from percorso.http.documents.base import answers as documented
 from percorso.http.documents.privacy import RetentionDocument
 from percorso.http.services import Reads, Use
 from percorso.queries import retention
-from percorso.queries.retention import State
 
 router = APIRouter(prefix="/v1/retention", tags=["Operations"])
+
+_TOLD: Final = ("began_at", "ended_at", "partitions", "interactions", "rejected", "commit_days", "bytes")
+"""What is told of a run; how far it read the commit log is its own business."""
 
 
 @router.get(
@@ -30,7 +32,6 @@ async def read_retention(_: MayAdminister, use: Use, session: Reads) -> Response
     --dry-run` counts.
     """
     policy, now = use.policy, datetime.now(UTC)
-    before = policy.quarantine_before(now)
     swept = await retention.swept(session)
     last = await retention.state(session)
     due = {
@@ -39,34 +40,11 @@ async def read_retention(_: MayAdminister, use: Use, session: Reads) -> Response
             for part in await retention.whole_months(session, policy, now)
         ],
         "channels": [
-            {"channel": channel, "before": answers.moment(cutoff), "swept_until": _moment(swept.get(channel))}
+            {"channel": channel, "before": cutoff, "swept_until": swept.get(channel)}
             for channel, cutoff in policy.cutoffs(now).items()
         ],
         "commit_days": [f"{part.first:%Y-%m-%d}" for part in await retention.commit_days(session, policy, now)],
-        "quarantine_before": _moment(before),
+        "quarantine_before": policy.quarantine_before(now),
     }
-    policy_document = {
-        "days": policy.days,
-        "channel_days": policy.channel_days,
-        "quarantine_days": policy.quarantine_days,
-        "commit_log_days": policy.commit_log_days,
-    }
-    return answers.json_response({"policy": policy_document, "last_run": _run(last), "due": due})
-
-
-def _run(last: State | None) -> dict[str, Any] | None:
-    if last is None:
-        return None
-    return {
-        "began_at": answers.moment(last.began_at),
-        "ended_at": answers.moment(last.ended_at),
-        "partitions": last.partitions,
-        "interactions": last.interactions,
-        "rejected": last.rejected,
-        "commit_days": last.commit_days,
-        "bytes": last.bytes,
-    }
-
-
-def _moment(value: datetime | None) -> str | None:
-    return None if value is None else answers.moment(value)
+    run = None if last is None else {name: getattr(last, name) for name in _TOLD}
+    return answers.json_response(answers.figures({"policy": policy, "last_run": run, "due": due}))

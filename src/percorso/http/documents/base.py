@@ -61,11 +61,12 @@ def answers(
     *errors: int,
     status: int = HTTPStatus.OK,
     says: str | None = None,
+    conflict: str | None = None,
     lines: examples.Example | None = None,
 ) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route: what it answers when all is well, and which errors; 401, 403, 422, 503 always.
 
-    `lines` is an example of a line, where it may answer by NDJSON too.
+    `conflict` says when it is a 409; `lines` is an example of a line, where it may answer by NDJSON too.
     """
     good: dict[str, Any] = {"description": says or "Done."}
     if model is not None:
@@ -73,6 +74,7 @@ def answers(
     if lines is not None:
         good |= {"content": {"application/x-ndjson": {"schema": {"type": "object", "examples": [lines]}}}}
     problem = {"content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}}}
-    every = sorted({401, 403, 422, 503, *errors})
+    meanings = _ERRORS if conflict is None else _ERRORS | {409: conflict}
+    every = sorted({401, 403, 422, 503, *errors} | ({409} if conflict else set()))
     documented: dict[int | str, dict[str, Any]] = {int(status): good}
-    return documented | {code: {"description": _ERRORS[code]} | problem for code in every}
+    return documented | {code: {"description": meanings[code]} | problem for code in every}
