@@ -1,6 +1,6 @@
 """Sketches that add up: how many distinct customers there are, and how long it takes most of them.
 
-Arrays of entries belong to cells: cell i has the next `counts[i]` of them. The sketches of many cells are kept together,
+Arrays of entries belong to cells: cell i has the next `counts[i]` of them. Sketches of many cells are kept together,
 since arrays are quick where objects are not.
 
 - Distinct customers: HyperLogLog with 2,048 registers (Flajolet et al. 2007), estimated as Ertl does (New cardinality
