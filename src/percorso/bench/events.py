@@ -1,7 +1,7 @@
 """The events that are sent: rich ones of some 800 bytes, cheap to make, the same number always giving the same event.
 
 Customers come from a population and return; most are known by one identifier, some by two or three. There are 300
-touchpoints, and the moments are spread over the last 90 days.
+touchpoints, and the moments are spread over the last 90 days, unless more is asked for.
 """
 
 from collections.abc import Iterable
@@ -70,11 +70,12 @@ _BY_KIND: Final = TOUCHPOINTS // len(_KINDS)
 
 
 class Events:
-    """The events of one source, numbered; `now` is the end of the time they are spread over."""
+    """The events of one source, numbered; `now` is the end of the `days` they are spread over, `population` of whom."""
 
-    def __init__(self, source: str, now: datetime) -> None:
+    def __init__(self, source: str, now: datetime, *, days: int = DAYS, population: int = POPULATION) -> None:
         self._source = source.encode()
-        step = timedelta(days=DAYS) / _MOMENTS
+        self._population = population
+        step = timedelta(days=days) / _MOMENTS
         self._moments = [
             (now - step * back).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S").encode()
             for back in range(1, 1 + _MOMENTS)
@@ -83,7 +84,7 @@ class Events:
     def one(self, number: int) -> bytes:
         """The event of this number."""
         dice = _mix(number)
-        customer = (dice & 0xFFFF_FFFF) % POPULATION
+        customer = (dice & 0xFFFF_FFFF) % self._population
         channel, kind, touchpoint, direction, function, rest = _KINDS[number % len(_KINDS)]
         return _COMMON % (
             self._source,
