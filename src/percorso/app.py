@@ -1,7 +1,7 @@
 """The application: settings in, a FastAPI application out, whose lifespan owns the pool and the writer."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import cached_property
@@ -68,16 +68,22 @@ class _Application(FastAPI):
         return Bounded(Observed(EncodedSlashes(direct)), most=self._most_requests)
 
 
-def create_app(settings: Settings | None = None, *, writer_class: type[Writer] = Writer) -> FastAPI:
+def create_app(
+    settings: Settings | None = None,
+    *,
+    writer_class: type[Writer] = Writer,
+    workers: Callable[[Services], Sequence[Worker]] | None = None,
+) -> FastAPI:
     """Make the application. It needs `database_url`, and a schema of this release's version (StartupError).
 
-    `writer_class` is for measuring what storing costs, by a writer that does not store.
+    `writer_class` is for measuring what storing costs, by a writer that does not store; `workers`, to measure what
+    they cost, says which there are in the place of `workers_of`.
     """
     settings = settings or Settings()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with serving(settings, writer_class=writer_class) as services, working(services):
+        async with serving(settings, writer_class=writer_class) as services, working(services, workers or workers_of):
             app.state.services = services
             yield
 
@@ -159,12 +165,14 @@ def workers_of(services: Services) -> Sequence[Worker]:
 
 
 @asynccontextmanager
-async def working(services: Services) -> AsyncIterator[None]:
+async def working(
+    services: Services, workers: Callable[[Services], Sequence[Worker]]
+) -> AsyncIterator[None]:
     """Within this block the process does its share of what is done beside requests, unless the settings say no."""
     if not services.settings.background_workers:
         yield
         return
-    runtime = Runtime(database.url_of(services.settings), services.settings, workers_of(services))
+    runtime = Runtime(database.url_of(services.settings), services.settings, workers(services))
     await runtime.start()
     try:
         yield

@@ -75,10 +75,12 @@ class Events:
     def __init__(self, source: str, now: datetime, *, days: int = DAYS, population: int = POPULATION) -> None:
         self._source = source.encode()
         self._population = population
-        step = timedelta(days=days) / _MOMENTS
+        self._times = -(-days // DAYS)
+        """As many moments as there are in 90 days, so many times."""
+        step = timedelta(days=days) / (_MOMENTS * self._times)
         self._moments = [
             (now - step * back).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S").encode()
-            for back in range(1, 1 + _MOMENTS)
+            for back in range(1, 1 + _MOMENTS * self._times)
         ]
 
     def one(self, number: int) -> bytes:
@@ -89,7 +91,7 @@ class Events:
         return _COMMON % (
             self._source,
             number,
-            self._moments[dice >> 32 & _MOMENTS - 1],
+            self._moments[(dice >> 32 & _MOMENTS - 1) + number // len(_KINDS) % self._times * _MOMENTS],
             number % 1000,
             channel,
             kind,

@@ -16,7 +16,7 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
-from percorso.app import create_app
+from percorso.app import create_app, workers_of
 from percorso.http.connections import Connection
 from percorso.ingest.verdict import Verdict
 from percorso.ingest.writer import Writer
@@ -26,6 +26,7 @@ from percorso.storage.interactions import Row
 from percorso.storage.rejected import Rejection
 
 TWO_WORKERS: Final = "two-workers"
+WITHOUT_ROLLUPS: Final = "without-rollups"
 _KEEP_ALIVE_SECONDS: Final = 75
 
 
@@ -60,6 +61,13 @@ def ordinary() -> FastAPI:
     return ordinary.app
 
 
+def without_rollups() -> FastAPI:
+    """The service as it is, but for the worker that keeps rollups."""
+    return create_app(
+        _settings(), workers=lambda services: [each for each in workers_of(services) if each.name != ROLLUPS]
+    )
+
+
 def two_workers() -> FastAPI:
     """The service as it is, in one of two processes."""
     app = percorso()
@@ -71,6 +79,7 @@ APPLICATIONS: Final[dict[str, Callable[[], FastAPI]]] = {
     "percorso": percorso,
     "accepted": accepted,
     "ordinary": ordinary,
+    WITHOUT_ROLLUPS: without_rollups,
 }
 
 
