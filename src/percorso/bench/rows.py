@@ -35,6 +35,9 @@ _POSTS_REMEMBERED: Final = 8
 """Posts for each identity that a service may remember, while its memory is watched: two in three name a new one."""
 
 
+Send = Callable[[Server, float], Run]
+"""Sends something to a server for so many seconds."""
+
 Of = Literal["rate", "p50", "p99", "tail", "memory"]
 """What a ratio is of: rates, to be at least so much; or, to be at most so much, median times, 99th percentiles, our own
 99th percentile to our median, or memory held at the end to that held early on."""
@@ -186,23 +189,32 @@ def journey_long(place: Place, options: Options) -> Iterator[Pair]:
 
 def _against_one(place: Place, options: Options, many: Sequence[str]) -> Iterator[Pair]:
     few = [preload.one_identity(number) for number in range(preload.CUSTOMERS)]
+    return _compared(
+        place,
+        options,
+        lambda server, seconds: get(place, server, journey_paths(many), seconds),
+        lambda server, seconds: get(place, server, journey_paths(few), seconds),
+    )
+
+
+def _compared(place: Place, options: Options, ours: Send, held: Send) -> Iterator[Pair]:
+    """The same server asked two things, one after the other."""
     with servers(place, "percorso") as (server,):
         for seconds, counts in rounds(options):
-            ours = get(place, server, journey_paths(many), seconds)
-            held = get(place, server, journey_paths(few), seconds)
+            first, then = ours(server, seconds), held(server, seconds)
             if counts:
-                yield pair(ours, held.figure, held)
+                yield pair(first, then.figure, then)
 
 
 def summary(place: Place, options: Options) -> Iterator[Pair]:
     """The summary of a customer with ten identities and ten thousand interactions, against a page of their journey."""
     customers = [preload.long_lived(number, number) for number in range(preload.LONG_LIVED)]
-    with servers(place, "percorso") as (server,):
-        for seconds, counts in rounds(options):
-            ours = get(place, server, summary_paths(customers), seconds)
-            page = get(place, server, journey_paths(customers), seconds)
-            if counts:
-                yield pair(ours, page.figure, page)
+    return _compared(
+        place,
+        options,
+        lambda server, seconds: get(place, server, summary_paths(customers), seconds),
+        lambda server, seconds: get(place, server, journey_paths(customers), seconds),
+    )
 
 
 def merge(place: Place, options: Options) -> Iterator[Pair]:
@@ -211,12 +223,12 @@ def merge(place: Place, options: Options) -> Iterator[Pair]:
         [name(number) for number in range(preload.IDENTITIES)]
         for name in (partial(preload.long_lived, 0), partial(preload.ten_identities, 0))
     )
-    with servers(place, "percorso") as (server,):
-        for seconds, counts in rounds(options):
-            ours = act(place, server, merge_and_split(long), seconds)
-            held = act(place, server, merge_and_split(short), seconds)
-            if counts:
-                yield pair(ours, held.figure, held)
+    return _compared(
+        place,
+        options,
+        lambda server, seconds: act(place, server, merge_and_split(long), seconds),
+        lambda server, seconds: act(place, server, merge_and_split(short), seconds),
+    )
 
 
 def journey_grown(place: Place, options: Options) -> Iterator[Pair | None]:
@@ -236,7 +248,7 @@ def ingest_grown(place: Place, options: Options) -> Iterator[Pair | None]:
     )
 
 
-def _grown(place: Place, options: Options, send: Callable[[Server, float], Run]) -> Iterator[Pair | None]:
+def _grown(place: Place, options: Options, send: Send) -> Iterator[Pair | None]:
     def every_round() -> list[Run]:
         with servers(place, "percorso") as (server,):
             runs = [(send(server, seconds), counts) for seconds, counts in rounds(options)]
