@@ -48,7 +48,8 @@ class Contact(msgspec.Struct, eq=False, gc=False):
     `identity_id` is what it is stored under, `at` its Unix time in ms and `offset` the sender's offset from UTC in
     minutes, None where it was given in UTC. `threads` are the case and the conversation it belongs to: contacts that
     share one are about the same matter. `act` is what was done in a mail or on a network, `rating` a review's from 0 to
-    1, `amount` what an order or a basket came to, `order` and `order_status` which order it is of and what became of it.
+    1, `amount` what an order or a basket came to, `order` and `order_status` which order it is of and what became of
+    it.
 
     `reaches_out`: the customer turned to the organisation, came to it, or wrote or called with something to say. Pages
     seen, purchases, self service and mere reactions (opened, clicked, liked …) are no such contacts.
