@@ -208,7 +208,8 @@ DECLARE
     parts int := 0;
     latest record;
 BEGIN
-    SELECT array_agg(s.identity_id) INTO lately FROM ({lately}) AS l JOIN identities s ON s.identity_id = l.other AND s.strong;
+    SELECT array_agg(s.identity_id) INTO lately
+    FROM ({lately}) AS l JOIN identities s ON s.identity_id = l.other AND s.strong;
     IF cardinality(lately) <= {customers} OR EXISTS (
         SELECT FROM identity_suspicions
         WHERE identity_a = the_identity AND identity_b IS NULL AND why = 'shared' AND decision = 'restored'
