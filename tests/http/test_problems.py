@@ -5,9 +5,9 @@ import asyncio
 import asyncpg
 import httpx
 import pytest
-from exchanges import Item, check_problem, healthy, journey_of, pointers, store
 from structlog.testing import capture_logs
 
+from exchanges import Item, check_problem, healthy, journey_of, pointers, store
 from percorso.http import batches
 from percorso.queries import touchpoints
 from support import Make, running
