@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from percorso.http import (
     audit,
     batches,
+    channels,
     consents,
     customers,
     erasures,
@@ -18,6 +19,7 @@ from percorso.http import (
     keys,
     measures,
     merging,
+    performance,
     rejected,
     retention,
     segments,
@@ -37,7 +39,10 @@ ALL: Final[tuple[APIRouter, ...]] = (
     consents.router,
     measures.router,
     customers.router,
+    channels.router,
+    # Before a touchpoint, whose slug may hold slashes.
     merging.router,
+    performance.router,
     touchpoints.router,
     rejected.router,
     erasures.router,

@@ -1,24 +1,22 @@
 """Touchpoints, and what happened at each."""
 
-from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 
 from asyncpg import Record
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from percorso.http import answers
 from percorso.http.access import MayRead, MayWrite
-from percorso.http.documents import examples
 from percorso.http.documents.base import answers as documented
 from percorso.http.documents.interactions import Interactions
-from percorso.http.documents.operations import OneTouchpoint, TouchpointDocument, Touchpoints
-from percorso.http.parameters import Cursor, Details, Filtered, Limit, NewSlug, Slug, narrowed
+from percorso.http.documents.operations import OneTouchpoint, TouchpointDocument
+from percorso.http.parameters import Cursor, Details, Filtered, NewSlug, Slug, narrowed
 from percorso.http.payloads import given, request_body
 from percorso.http.services import Reads, Use
-from percorso.http.tables import ANY_FORM, Columns, described, table
+from percorso.http.tables import Columns
 from percorso.interaction import Channel, Function, Stage
 from percorso.queries import customers, touchpoints
 from percorso.storage import touchpoints as registry
@@ -26,7 +24,7 @@ from percorso.storage.database import ReadSession, reading, writing
 
 router = APIRouter(prefix="/v1/touchpoints", tags=["Touchpoints"])
 
-_COLUMNS: Final[Columns] = {
+COLUMNS: Final[Columns] = {
     "slug": "text",
     "channel": "text",
     "name": "text",
@@ -40,10 +38,7 @@ _COLUMNS: Final[Columns] = {
     "created_at": "moment",
     "updated_at": "moment",
 }
-_ROW: Final = examples.TOUCHPOINT | {
-    name: datetime.fromisoformat(examples.TOUCHPOINT[name]) for name in ("created_at", "updated_at")
-}
-
+"""What is said of a touchpoint in a table."""
 _Text = Annotated[str | None, Field(max_length=256)]
 
 
@@ -62,39 +57,6 @@ class TouchpointBody(BaseModel):
     stage: Stage | None = Field(None, description="The stage of the journey it belongs to.")
     owner: _Text = Field(None, description="Who looks after it.")
     location: _Text = Field(None, description="Where it is.")
-
-
-@router.get(
-    "",
-    summary="The touchpoints",
-    response_class=Response,
-    responses=described(
-        Touchpoints, says="A page of touchpoints, in the order they were registered.", columns=_COLUMNS, row=_ROW
-    ),
-    dependencies=[ANY_FORM],
-)
-async def read_touchpoints(
-    request: Request,
-    _: MayRead,
-    session: Reads,
-    discovered: Annotated[
-        bool | None,
-        Query(
-            description="Only those that interactions named and nobody has described (`true`), or only the others "
-            "(`false`)."
-        ),
-    ] = None,
-    limit: Limit = 50,
-    cursor: Cursor = None,
-) -> Response:
-    """Read the registry: touchpoints described by hand, and those that interactions named (`discovered`).
-
-    A touchpoint that was merged into another is no item of its own: the other one names it under `merged`.
-    """
-    after = touchpoints.FIRST if cursor is None else touchpoints.position(cursor)
-    page = await touchpoints.page(session, limit=limit, after=after, discovered=discovered)
-    document = {"items": [_document(row) for row in page.items], "next_cursor": page.next_cursor}
-    return await table(request, [dict(row) for row in page.items], _COLUMNS, document=document)
 
 
 @router.get(
@@ -157,7 +119,7 @@ async def describe_touchpoint(
     async with writing(use.engine) as session:
         new = await registry.put(session, slug, registry.Touchpoint(**said.model_dump()))
     async with reading(use.engine) as reader:
-        document = _document(await touchpoints.by_slug(reader, slug))
+        document = item(await touchpoints.by_slug(reader, slug))
     return answers.json_response(document, status=HTTPStatus.CREATED if new else HTTPStatus.OK)
 
 
@@ -165,9 +127,10 @@ async def document_of(session: ReadSession, slug: str) -> dict[str, Any]:
     """The touchpoint that a slug counts as, with the slug that was asked for and what was merged or parted."""
     row = await touchpoints.counted_as(session, slug)
     changes = await touchpoints.changes(session, row["touchpoint_id"])
-    return _document(row) | {"asked_for": slug, "changes": [answers.figures(each._asdict()) for each in changes]}
+    return item(row) | {"asked_for": slug, "changes": [answers.figures(each._asdict()) for each in changes]}
 
 
-def _document(row: Record) -> dict[str, Any]:
-    document: dict[str, Any] = answers.figures({name: row[name] for name in _COLUMNS})
+def item(row: Record) -> dict[str, Any]:
+    """A touchpoint as it stands in answers."""
+    document: dict[str, Any] = answers.figures({name: row[name] for name in COLUMNS})
     return document

@@ -1,6 +1,9 @@
 """The registry of touchpoints, which of them count as one, and what happened at each."""
 
+from bisect import bisect_right
+from collections.abc import Mapping
 from datetime import datetime
+from struct import Struct
 from typing import Any, NamedTuple
 
 from asyncpg import Record
@@ -15,6 +18,7 @@ FIRST = 0
 """The position before every touchpoint."""
 
 _ID_BYTES = 4
+_RANK = Struct(">QI")
 _MOST = 2**31 - 1
 _CHANGES = 100
 _SAID = (
@@ -55,6 +59,53 @@ async def page(session: ReadSession, *, limit: int, after: int, discovered: bool
 def position(given: str) -> int:
     """Where the page begins that a cursor of this list leads to."""
     return min(int.from_bytes(cursor.decode(given, list_="touchpoints", size=_ID_BYTES), "big"), _MOST)
+
+
+async def ranked(
+    session: ReadSession,
+    counts: Mapping[int, int],
+    *,
+    limit: int,
+    after: tuple[int, int] | None,
+    by: str,
+    discovered: bool | None = None,
+) -> Page[Record]:
+    """Touchpoints with most of what is counted by their ids first, and among equals in the order of registration.
+
+    As for `page`; `after` is where a cursor leads to. Relies on the primary key, and on the index on `merged_into`.
+    """
+    order = sorted((-count, number) for number, count in counts.items() if count > 0)
+    if after is not None:
+        order = order[bisect_right(order, (-after[0], after[1])) :]
+    some = await session.fetch(
+        f"SELECT {_SAID} FROM touchpoints t WHERE touchpoint_id = ANY($1) AND merged_into IS NULL "
+        "AND ($2::boolean IS NULL OR discovered = $2)",
+        # Which of them are asked for is not known before.
+        [number for _, number in (order[: limit + 1] if discovered is None else order)],
+        discovered,
+    )
+    known = {row["touchpoint_id"]: row for row in some}
+    rows = [known[number] for _, number in order if number in known][: limit + 1]
+    if len(rows) <= limit:
+        rows += await session.fetch(
+            f"SELECT {_SAID} FROM touchpoints t WHERE touchpoint_id > $1 AND NOT touchpoint_id = ANY($2) "
+            "AND merged_into IS NULL AND ($4::boolean IS NULL OR discovered = $4) ORDER BY touchpoint_id LIMIT $3",
+            after[1] if after is not None and after[0] == 0 else FIRST,
+            [number for number, count in counts.items() if count > 0],
+            limit + 1 - len(rows),
+            discovered,
+        )
+    if len(rows) <= limit:
+        return Page(rows, None)
+    last = rows[limit - 1]["touchpoint_id"]
+    place = _RANK.pack(counts.get(last, 0), last)
+    return Page(rows[:limit], cursor.encode(place, list_=f"touchpoints-{by}"))
+
+
+def rank(given: str, *, by: str) -> tuple[int, int]:
+    """Where the page begins that a cursor of a list by this count leads to."""
+    count, number = _RANK.unpack(cursor.decode(given, list_=f"touchpoints-{by}", size=_RANK.size))
+    return count, min(number, _MOST)
 
 
 async def by_slug(session: ReadSession, slug: str) -> Record:

@@ -270,7 +270,6 @@ TOUCHPOINT_CHANGE: Final[Example] = {
     "reason": "One line under two names.",
 }
 ONE_TOUCHPOINT: Final[Example] = TOUCHPOINT | {"asked_for": "hotline", "changes": [TOUCHPOINT_CHANGE]}
-TOUCHPOINTS: Final[Example] = {"items": [TOUCHPOINT], "next_cursor": None}
 REJECTED_ITEM: Final[Example] = {
     "rejection_id": REJECTION_ID,
     "received_at": _RECEIVED_AT,

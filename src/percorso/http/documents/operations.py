@@ -50,15 +50,6 @@ class OneTouchpoint(TouchpointDocument):
     changes: list[TouchpointChange] = Field(description="Merges and their undoing, newest first; at most 100.")
 
 
-class Touchpoints(BaseModel):
-    """A page of touchpoints."""
-
-    model_config = like(examples.TOUCHPOINTS)
-
-    items: list[TouchpointDocument]
-    next_cursor: str | None
-
-
 class KeyDocument(BaseModel):
     """What is known of a key."""
 
