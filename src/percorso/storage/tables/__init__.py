@@ -5,10 +5,12 @@ made on demand (see `partitions.py`) and are no part of this metadata.
 """
 
 from percorso.storage.tables import (
+    analytics,
     consents,
     core,
     followers,
     identity,
+    outcomes,
     privacy,
     profiles,
     retention,
@@ -18,11 +20,13 @@ from percorso.storage.tables import (
 from percorso.storage.tables.types import metadata
 
 __all__ = [
+    "analytics",
     "consents",
     "core",
     "followers",
     "identity",
     "metadata",
+    "outcomes",
     "privacy",
     "profiles",
     "retention",
