@@ -1,0 +1,86 @@
+"""Whether figures of two periods differ by more than chance: plain two-sided tests, named in every answer.
+
+All take arrays, one entry for each comparison, and give p-values of the same shape: the probability of a difference at
+least as large where there is none. NaN where there is too little to test.
+"""
+
+from math import erfc, sqrt
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from percorso.analytics.sketches import Floats, Ragged
+
+LEVEL: Final = 0.05
+"""A difference is called significant where its p-value is below."""
+TWO_PROPORTIONS: Final = "two-proportion z-test"
+WELCH: Final = "Welch's t-test"
+WELCH_OF_LOGARITHMS: Final = "Welch's t-test of logarithms"
+
+_FEWEST: Final = 30
+"""Values in each period, with which the distribution of Welch's t is close to the normal one."""
+_EXPECTED: Final = 5
+"""Cases with and cases without, expected in each period, with which a share is about normally distributed."""
+
+_Numbers = NDArray[np.int64] | NDArray[np.float64]
+
+
+def shares(part: _Numbers, whole: _Numbers, part_before: _Numbers, whole_before: _Numbers) -> Floats:
+    """The z-test for two proportions with pooled variance: `part` of `whole`, against those of the period before.
+
+    Only where in both periods at least five cases with and five without are to be expected of the pooled share.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        pooled = (part + part_before) / (whole + whole_before)
+        expected = np.minimum(whole, whole_before) * np.minimum(pooled, 1 - pooled)
+        error = np.sqrt(pooled * (1 - pooled) * (1 / whole + 1 / whole_before))
+        z = (part / whole - part_before / whole_before) / error
+    return _p_values(np.where(expected >= _EXPECTED, z, np.nan))
+
+
+def means(
+    n: _Numbers,
+    sums: _Numbers,
+    squares: _Numbers,
+    n_before: _Numbers,
+    sums_before: _Numbers,
+    squares_before: _Numbers,
+) -> Floats:
+    """Welch's t-test for two means, by the normal approximation: each of `n` values, their sum and sum of squares.
+
+    Only where there are at least 30 values in each period.
+    """
+    enough = (n >= _FEWEST) & (n_before >= _FEWEST)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        error = np.sqrt(_variance(n, sums, squares) / n + _variance(n_before, sums_before, squares_before) / n_before)
+        difference = sums / n - sums_before / n_before
+        t = np.where((error == 0) & (difference == 0), 0, difference / error)
+    return _p_values(np.where(enough, t, np.nan))
+
+
+def histograms(found: Ragged, before: Ragged) -> Floats:
+    """Welch's t-test for the means of the logarithms of times whose histograms these are, by `sketches.bins`."""
+    return means(*_moments(found), *_moments(before))
+
+
+def _variance(n: _Numbers, sums: _Numbers, squares: _Numbers) -> Floats:
+    return np.asarray(np.maximum(squares - sums * (sums / n), 0) / (n - 1), np.float64)
+
+
+def _moments(histogram: Ragged) -> tuple[Floats, Floats, Floats]:
+    """Of each cell the number of values, the sum of their bins and of the squares of these."""
+    cells = len(histogram.counts)
+    of = np.repeat(np.arange(cells), histogram.counts)
+    weights = (
+        histogram.amounts,
+        histogram.amounts * histogram.keys,
+        histogram.amounts * histogram.keys.astype(float) ** 2,
+    )
+    n, sums, squares = (np.bincount(of, weights=each, minlength=cells).astype(np.float64) for each in weights)
+    return n, sums, squares
+
+
+def _p_values(z: Floats) -> Floats:
+    """The two-sided p-values of normal deviates: 2 (1 - Φ(|z|)) = erfc(|z| / √2)."""
+    return np.array([erfc(abs(each) / sqrt(2)) for each in z.tolist()], np.float64)
