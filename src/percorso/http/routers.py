@@ -20,6 +20,7 @@ from percorso.http import (
     rejected,
     retention,
     segments,
+    sequences,
     touchpoints,
     traits,
 )
@@ -37,6 +38,7 @@ ALL: Final[tuple[APIRouter, ...]] = (
     measures.router,
     customers.router,
     touchpoints.router,
+    sequences.router,
     rejected.router,
     erasures.router,
     audit.router,

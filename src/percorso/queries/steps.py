@@ -1,7 +1,7 @@
 """Steps, bucket by bucket: what questions about the order of events are answered from."""
 
-from collections.abc import Awaitable, Callable
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from percorso.analytics import steps as of
@@ -19,15 +19,11 @@ _PART_BYTES: Final = 12 * 1024 * 1024
 _PARTS_TOGETHER: Final = 4
 """Parts of a bucket that are read together."""
 _ROWS: Final = 2_000
-_READ: Final = (
-    "SELECT hour, steps FROM steps WHERE bucket = $1 AND hour >= $2 AND hour < $3 AND hour > $4 ORDER BY hour LIMIT $5"
-)
+_READ: Final = "SELECT hour, steps FROM steps WHERE bucket = $1 AND hour > $2 AND hour < $3 ORDER BY hour LIMIT $4"
 _SIZE: Final = "SELECT coalesce(sum(octet_length(steps)), 0) FROM steps WHERE bucket = $1 AND hour >= $2 AND hour < $3"
 
 
-async def each(
-    session: ReadSession, run: Run, take: Callable[[Steps], None], since: datetime, until: datetime
-) -> None:
+async def each(session: ReadSession, run: Run, take: Callable[[Steps], None], since: datetime, until: datetime) -> None:
     """Let `take` have all steps of a range of whole hours: at every call all of some customers, in order of time.
 
     All are as they were at one moment. A large bucket is read in parts of its customers, again for every few of them,
@@ -41,7 +37,7 @@ async def each(
                 some = range(first, min(first + _PARTS_TOGETHER, parts))
                 chunks = await _chunks(session, run, bucket, since, until, some, parts)
                 for number in some:
-                    await run(lambda number=number, chunks=chunks: take(of.part(chunks, number, parts)))
+                    await run(_take, take, chunks, number, parts)
 
 
 async def _chunks(
@@ -49,15 +45,21 @@ async def _chunks(
 ) -> list[bytes]:
     """What is stored of some parts of a bucket, or more."""
     chunks: list[bytes] = []
-    after = datetime.min.replace(tzinfo=since.tzinfo)
+    after = since - timedelta(hours=1)
     while True:
-        rows = await session.fetch(_READ, bucket, since, until, after, _ROWS)
+        rows = await session.fetch(_READ, bucket, after, until, _ROWS)
         read = b"".join([row["steps"] for row in rows])
         if len(some) < parts:
-            read = await run(lambda read=read: b"".join(of.part([read], number, parts).tobytes() for number in some))
+            read = await run(_some, read, some, parts)
         chunks.append(read)
         if len(rows) < _ROWS:
             return chunks
         after = rows[-1]["hour"]
 
 
+def _take(take: Callable[[Steps], None], chunks: Sequence[bytes], number: int, parts: int) -> None:
+    take(of.part(chunks, number, parts))
+
+
+def _some(read: bytes, some: range, parts: int) -> bytes:
+    return b"".join(of.part([read], number, parts).tobytes() for number in some)
