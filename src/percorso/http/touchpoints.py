@@ -1,27 +1,48 @@
 """Touchpoints, and what happened at each."""
 
+from datetime import datetime
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from asyncpg import Record
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from percorso.http import answers
 from percorso.http.access import MayRead, MayWrite
+from percorso.http.documents import examples
 from percorso.http.documents.base import answers as documented
 from percorso.http.documents.interactions import Interactions
-from percorso.http.documents.operations import TouchpointDocument, Touchpoints
+from percorso.http.documents.operations import OneTouchpoint, TouchpointDocument, Touchpoints
 from percorso.http.parameters import Cursor, Details, Filtered, Limit, NewSlug, Slug, narrowed
 from percorso.http.payloads import given, request_body
 from percorso.http.services import Reads, Use
+from percorso.http.tables import ANY_FORM, Columns, described, table
 from percorso.interaction import Channel, Function, Stage
 from percorso.queries import customers, touchpoints
 from percorso.storage import touchpoints as registry
-from percorso.storage.database import reading, writing
+from percorso.storage.database import ReadSession, reading, writing
 
 router = APIRouter(prefix="/v1/touchpoints", tags=["Touchpoints"])
+
+_COLUMNS: Final[Columns] = {
+    "slug": "text",
+    "channel": "text",
+    "name": "text",
+    "function": "text",
+    "stage": "text",
+    "owner": "text",
+    "location": "text",
+    "discovered": "flag",
+    "merged_into": "text",
+    "merged": "texts",
+    "created_at": "moment",
+    "updated_at": "moment",
+}
+_ROW: Final = examples.TOUCHPOINT | {
+    name: datetime.fromisoformat(examples.TOUCHPOINT[name]) for name in ("created_at", "updated_at")
+}
 
 _Text = Annotated[str | None, Field(max_length=256)]
 
@@ -47,15 +68,33 @@ class TouchpointBody(BaseModel):
     "",
     summary="The touchpoints",
     response_class=Response,
-    responses=documented(Touchpoints, says="A page of touchpoints, in the order they were registered."),
+    responses=described(
+        Touchpoints, says="A page of touchpoints, in the order they were registered.", columns=_COLUMNS, row=_ROW
+    ),
+    dependencies=[ANY_FORM],
 )
 async def read_touchpoints(
-    request: Request, _: MayRead, session: Reads, limit: Limit = 50, cursor: Cursor = None
+    request: Request,
+    _: MayRead,
+    session: Reads,
+    discovered: Annotated[
+        bool | None,
+        Query(
+            description="Only those that interactions named and nobody has described (`true`), or only the others "
+            "(`false`)."
+        ),
+    ] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
 ) -> Response:
-    """Read the registry: touchpoints described by hand, and those that interactions named (`discovered`)."""
+    """Read the registry: touchpoints described by hand, and those that interactions named (`discovered`).
+
+    A touchpoint that was merged into another is no item of its own: the other one names it under `merged`.
+    """
     after = touchpoints.FIRST if cursor is None else touchpoints.position(cursor)
-    page = await touchpoints.page(session, limit=limit, after=after)
-    return answers.page_response(request, [_document(row) for row in page.items], page.next_cursor)
+    page = await touchpoints.page(session, limit=limit, after=after, discovered=discovered)
+    document = {"items": [_document(row) for row in page.items], "next_cursor": page.next_cursor}
+    return await table(request, [dict(row) for row in page.items], _COLUMNS, document=document)
 
 
 @router.get(
@@ -74,10 +113,13 @@ async def read_touchpoint_interactions(
     cursor: Cursor = None,
     details: Details = True,  # noqa: FBT002 - FastAPI passes it by name
 ) -> Response:
-    """Read the interactions at one touchpoint, with the same filters as a journey."""
-    touchpoint = await touchpoints.by_slug(session, slug)
+    """Read the interactions at one touchpoint, with the same filters as a journey.
+
+    Those of all that were merged into it are among them; each names its touchpoint as its sender did.
+    """
+    touchpoint_ids = await touchpoints.ids_of(session, slug)
     wanted = narrowed(filters, cursor, list_=f"touchpoint-{filters.order}")
-    page = await touchpoints.interactions(session, touchpoint["touchpoint_id"], wanted)
+    page = await touchpoints.interactions(session, touchpoint_ids, wanted)
     customer_ids = await customers.customer_ids(session, [found.identity_id for found in page.items])
     items = [
         answers.interaction(found, customer_ids.get(found.identity_id), use.identifiers, details=details)
@@ -90,11 +132,11 @@ async def read_touchpoint_interactions(
     "/{slug:name}",
     summary="A touchpoint",
     response_class=Response,
-    responses=documented(TouchpointDocument, 404, says="The touchpoint."),
+    responses=documented(OneTouchpoint, 404, says="The touchpoint."),
 )
 async def read_touchpoint(request: Request, slug: Slug, _: MayRead, session: Reads) -> Response:
-    """Read what is known of a touchpoint."""
-    return answers.tagged(request, answers.json_response(_document(await touchpoints.by_slug(session, slug))))
+    """Read what is known of a touchpoint. A slug that was merged answers with the touchpoint that it counts as."""
+    return answers.tagged(request, answers.json_response(await document_of(session, slug)))
 
 
 @router.put(
@@ -108,7 +150,10 @@ async def read_touchpoint(request: Request, slug: Slug, _: MayRead, session: Rea
 async def describe_touchpoint(
     slug: NewSlug, _: MayWrite, said: Annotated[TouchpointBody, Depends(given(TouchpointBody))], use: Use
 ) -> Response:
-    """Say what a touchpoint is, in full: what is left out is no longer said. Unknown slugs are registered."""
+    """Say what a touchpoint is, in full: what is left out is no longer said. Unknown slugs are registered.
+
+    One that was merged is described itself: that shows once it is unmerged.
+    """
     async with writing(use.engine) as session:
         new = await registry.put(session, slug, registry.Touchpoint(**said.model_dump()))
     async with reading(use.engine) as reader:
@@ -116,7 +161,13 @@ async def describe_touchpoint(
     return answers.json_response(document, status=HTTPStatus.CREATED if new else HTTPStatus.OK)
 
 
+async def document_of(session: ReadSession, slug: str) -> dict[str, Any]:
+    """The touchpoint that a slug counts as, with the slug that was asked for and what was merged or parted."""
+    row = await touchpoints.counted_as(session, slug)
+    changes = await touchpoints.changes(session, row["touchpoint_id"])
+    return _document(row) | {"asked_for": slug, "changes": [answers.figures(each._asdict()) for each in changes]}
+
+
 def _document(row: Record) -> dict[str, Any]:
-    names = ("slug", "channel", "name", "function", "stage", "owner", "location", "discovered")
-    times = ("created_at", "updated_at")
-    return {name: row[name] for name in names} | {name: answers.moment(row[name]) for name in times}
+    document: dict[str, Any] = answers.figures({name: row[name] for name in _COLUMNS})
+    return document
