@@ -3,10 +3,11 @@
 The *path* to a conversion are the customer's steps before it, no more than `lookback` earlier and after the conversion
 before it. Each conversion is one credit, which the nodes of its path share; one without a path is owed to none of them.
 
-- `first`, `last`: all to the first or the last step (Clifton, Advanced Web Metrics with Google Analytics, 2012).
+- `first`, `last`: all to the first or the last step.
 - `linear`: the same to each step.
 - `position`: 40 % to the first step, 40 % to the last, 20 % to those between in equal parts; half to each of two.
-- `time_decay`: to each step in proportion to 2^(-t / half-life), where t is the time from it to the conversion.
+- `time_decay`: to each step in proportion to 2^(-t / half-life), where t is the time from it to the conversion. These
+  five as Kaushik describes them (Multi-channel attribution modeling: the good, bad and ugly models, 2013).
 - `markov`: by removal effects in a Markov chain of first order (Anderl, Becker, von Wangenheim & Schumann, Mapping the
   customer journey, International Journal of Research in Marketing 33, 2016): see `removal_effects`.
 """
@@ -113,11 +114,11 @@ class Attribution:
         place = paths.step - paths.first[paths.of]
         length = paths.length[paths.of]
         if self._model == "first":
-            return (place == 0).astype(np.float64)
+            return np.asarray(place == 0, np.float64)
         if self._model == "last":
-            return (place == length - 1).astype(np.float64)
+            return np.asarray(place == length - 1, np.float64)
         if self._model == "linear":
-            return 1 / length
+            return np.asarray(1 / length)
         if self._model == "position":
             at_end = (place == 0) | (place == length - 1)
             several = np.where(at_end, _ENDS, (1 - 2 * _ENDS) / np.maximum(length - 2, 1))
@@ -126,7 +127,7 @@ class Attribution:
         # The last step of a path weighs one, so that none is too old to weigh anything.
         least = journeys.at[paths.to] - journeys.at[paths.first + paths.length - 1]
         weights = np.exp2(-(ago - least[paths.of]) / self._half_life_ms)
-        return weights / np.bincount(paths.of, weights=weights, minlength=len(paths.first))[paths.of]
+        return np.asarray(weights / np.bincount(paths.of, weights=weights, minlength=len(paths.first))[paths.of])
 
     def _moved(self, journeys: Journeys, converts: NDArray[np.bool_], node: Ints, paths: _Paths) -> Ints:
         """How often customers moved from one state of the chain to another (states, states).

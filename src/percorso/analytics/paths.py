@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from percorso.analytics import tallies
 from percorso.analytics.journeys import Journeys, Nodes
@@ -70,7 +71,7 @@ class Paths:
         node = self._nodes.numbers(journeys.steps)
         links = np.cumsum(journeys.linked(self._within_ms))
         more = wanted.length - 1
-        fits = links[more:] - links[: len(links) - more] == more
+        fits: NDArray[np.bool_] = links[more:] - links[: len(links) - more] == more
         if wanted.starts_with is not None:
             fits &= node[: len(node) - more] == wanted.starts_with
         if wanted.ends_with is not None:

@@ -308,7 +308,7 @@ async def read_attribution(
     owed = await analysing.run(counter.credits)
     numbers = owed.steps.nonzero()[0].tolist()
     called = await _names(session, seen, numbers)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "node": called[number],
             "conversions": round(float(owed.credits[number]), 6),
