@@ -23,6 +23,7 @@ from percorso.http import (
     rejected,
     retention,
     segments,
+    sequences,
     touchpoints,
     traits,
 )
@@ -44,6 +45,7 @@ ALL: Final[tuple[APIRouter, ...]] = (
     merging.router,
     performance.router,
     touchpoints.router,
+    sequences.router,
     rejected.router,
     erasures.router,
     audit.router,
