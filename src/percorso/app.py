@@ -165,9 +165,7 @@ def workers_of(services: Services) -> Sequence[Worker]:
 
 
 @asynccontextmanager
-async def working(
-    services: Services, workers: Callable[[Services], Sequence[Worker]]
-) -> AsyncIterator[None]:
+async def working(services: Services, workers: Callable[[Services], Sequence[Worker]]) -> AsyncIterator[None]:
     """Within this block the process does its share of what is done beside requests, unless the settings say no."""
     if not services.settings.background_workers:
         yield

@@ -21,6 +21,7 @@ from percorso.http.connections import Connection
 from percorso.ingest.verdict import Verdict
 from percorso.ingest.writer import Writer
 from percorso.ops import logs, process
+from percorso.queries.recounting import FOLLOWER as ROLLUPS
 from percorso.settings import Settings
 from percorso.storage.interactions import Row
 from percorso.storage.rejected import Rejection

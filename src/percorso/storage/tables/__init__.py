@@ -5,6 +5,7 @@ made on demand (see `partitions.py`) and are no part of this metadata.
 """
 
 from percorso.storage.tables import (
+    analytics,
     consents,
     core,
     followers,
@@ -18,6 +19,7 @@ from percorso.storage.tables import (
 from percorso.storage.tables.types import metadata
 
 __all__ = [
+    "analytics",
     "consents",
     "core",
     "followers",
