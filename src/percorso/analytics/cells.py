@@ -88,7 +88,7 @@ class Cells:
         return len(self.slot)
 
     def take(self, cells: Ints) -> "Cells":
-        """These cells, in the order given, each at most once."""
+        """These cells, in the order given."""
         return Cells(
             self.slot[cells],
             self.key[cells],

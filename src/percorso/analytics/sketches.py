@@ -25,12 +25,16 @@ _HIGHEST: Final = _RANK_BITS + 1
 _DENSE_FROM: Final = REGISTERS // 3
 """With so many entries of three bytes, all registers take no more."""
 _DENSE: Final = 0xFFFF
+_RANK_WIDTH: Final = 6
+"""Bits that hold any rank."""
 _ALPHA: Final = 1 / (2 * np.log(2))
 
 _GROWTH: Final = 1.04
 RELATIVE_ERROR: Final = (_GROWTH - 1) / (_GROWTH + 1)
 """Of a percentile."""
 _LOG_GROWTH: Final = np.log(_GROWTH)
+_TABLE: Final = 1 << 16
+"""Amounts in a table that is always small enough."""
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -118,18 +122,12 @@ class Distinct:
         return Distinct._from(*self._entries(group), groups)
 
     def take(self, cells: Ints) -> "Distinct":
-        """The sketches of these cells, in the order given, each at most once."""
-        place = np.full(len(self.counts), -1, np.int64)
-        place[cells] = np.arange(len(cells))
+        """The sketches of these cells, in the order given."""
         many = self.counts == _DENSE
-        few = np.where(many, 0, self.counts)
-        of = np.repeat(place, few)
-        keep = of >= 0
-        order = np.argsort(of[keep], kind="stable")
-        rows = place[many]
-        chosen = np.flatnonzero(rows >= 0)
-        chosen = chosen[np.argsort(rows[chosen], kind="stable")]
-        return Distinct(self.counts[cells], self.registers[keep][order], self.ranks[keep][order], self.dense[chosen])
+        few = np.where(many, 0, self.counts).astype(np.int64)
+        at = _places(few, cells)
+        rows = (np.cumsum(many) - 1)[cells[many[cells]]]
+        return Distinct(self.counts[cells], self.registers[at], self.ranks[at], self.dense[rows])
 
     def estimates(self, group: Ints, groups: int) -> Floats:
         """How many distinct ones there are in each group of cells."""
@@ -190,12 +188,18 @@ class Distinct:
 
 def _highest(keys: Ints, ranks: NDArray[np.uint8]) -> tuple[Ints, NDArray[np.uint8]]:
     """The highest rank of each key, in order of the keys."""
-    if not len(keys):
-        return keys, ranks
-    order = np.argsort(keys, kind="stable")
-    keys, ranks = keys[order], ranks[order]
-    first = np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1])))
-    return keys[first], np.maximum.reduceat(ranks, first)
+    # Sorted as one number, since that is several times quicker than to find the order of keys and apply it.
+    both = np.sort((keys << _RANK_WIDTH) | ranks)
+    keys = both >> _RANK_WIDTH
+    last = np.flatnonzero(np.concatenate((keys[1:] != keys[:-1], np.ones(min(len(keys), 1), np.bool_))))
+    return keys[last], (both[last] & ((1 << _RANK_WIDTH) - 1)).astype(np.uint8)
+
+
+def _places(counts: Ints, cells: Ints) -> Ints:
+    """Where the entries of these cells stand, where cell i has the next `counts[i]` of all."""
+    lengths = counts[cells]
+    begins = (np.cumsum(counts) - counts)[cells]
+    return np.repeat(begins - (np.cumsum(lengths) - lengths), lengths) + np.arange(int(lengths.sum()))
 
 
 def _estimated(histogram: Floats) -> Floats:
@@ -246,6 +250,9 @@ class Ragged:
     @classmethod
     def of(cls, cell: Ints, keys: NDArray[np.integer], amounts: Floats, cells: int) -> "Ragged":
         """Amounts added up by cell and key."""
+        widest = int(keys.max(initial=0)) + 1
+        if cells * widest <= _TABLE + 8 * len(keys):
+            return cls._tabled(cell * widest + keys, amounts, cells, widest)
         both = (cell << 32) + keys.astype(np.int64)
         distinct, where = np.unique(both, return_inverse=True)
         return cls(
@@ -254,18 +261,27 @@ class Ragged:
             np.bincount(where, weights=amounts, minlength=len(distinct)).astype(np.float64),
         )
 
+    @classmethod
+    def _tabled(cls, places: Ints, amounts: Floats, cells: int, widest: int) -> "Ragged":
+        """Amounts added up by their places in a table of cells and keys: quicker than to sort them, where it is small."""
+        table = np.bincount(places, weights=amounts, minlength=cells * widest)
+        there = np.zeros(cells * widest, np.bool_)
+        there[places] = True
+        found = np.flatnonzero(there)
+        return cls(
+            there.reshape(cells, widest).sum(axis=1).astype(np.uint32),
+            (found % widest).astype(np.int32),
+            table[found].astype(np.float64),
+        )
+
     def merged(self, group: Ints, groups: int) -> "Ragged":
         """Those of groups of these cells: `group[i]` is that of cell i."""
         return Ragged.of(np.repeat(group, self.counts), self.keys, self.amounts, groups)
 
     def take(self, cells: Ints) -> "Ragged":
-        """Those of these cells, in the order given, each at most once."""
-        place = np.full(len(self.counts), -1, np.int64)
-        place[cells] = np.arange(len(cells))
-        of = np.repeat(place, self.counts)
-        keep = of >= 0
-        order = np.argsort(of[keep], kind="stable")
-        return Ragged(self.counts[cells], self.keys[keep][order], self.amounts[keep][order])
+        """Those of these cells, in the order given."""
+        at = _places(self.counts.astype(np.int64), cells)
+        return Ragged(self.counts[cells], self.keys[at], self.amounts[at])
 
     def pack(self) -> bytes:
         """As bytes, which `unpack` reads."""
