@@ -6,7 +6,6 @@ the facts have them.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -15,12 +14,12 @@ import numpy as np
 from asyncpg.pgproto.pgproto import UUID
 
 from percorso import ids
-from percorso.analytics import cells
-from percorso.analytics.cells import COUNT, Packed
+from percorso.analytics.cells import COUNT, Cells
 from percorso.analytics.dimensions import EVERYWHERE, Dimension, Level
-from percorso.analytics.sketches import Ints, mixed
+from percorso.analytics.sketches import mixed
 from percorso.analytics.steps import BUCKETS, FLAGS, STEP, Steps
 from percorso.queries import customers
+from percorso.queries.counted import unpacked
 from percorso.storage.database import ReadSession
 
 MOST: Final = 3
@@ -87,30 +86,14 @@ async def _hours(
             until,
         )
         for row in rows:
-            day = _counted(row["cells"])
+            day = unpacked(row["cells"])
             for item, hours in zip(items, found, strict=True):
                 hours.extend(_within(day, item, row["start"], since, until)[: MOST - len(hours)])
         until, stride = since, next(strides, stride)
     return found
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Day:
-    """Cells of a day, as far as they are needed here."""
-
-    slot: Ints
-    key: Ints
-    counts: Ints
-
-
-def _counted(packed: bytes) -> _Day:
-    n = int.from_bytes(packed[:4], "little")
-    # Sketches are not asked for: none has an entry.
-    read = cells.unpack(Packed(packed, bytes(2 * n), bytes(4 * n), bytes(4 * n)))
-    return _Day(read.slot.astype(np.int64), read.key.astype(np.int64), read.counts)
-
-
-def _within(day: _Day, item: Item, begins: datetime, since: datetime, until: datetime) -> list[datetime]:
+def _within(day: Cells, item: Item, begins: datetime, since: datetime, until: datetime) -> list[datetime]:
     """The hours of a day, of those in the range, in which an item had one of its signals, the newest first."""
     signals = day.counts[:, [COUNT[signal] for signal in item.signals]]
     slots = day.slot[np.isin(day.key, list(item.keys)) & signals.any(axis=1)]
