@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from percorso.analytics import significance
 from percorso.analytics.cells import COUNT
+from percorso.analytics.figures import Columns
+from percorso.analytics.listing import numbers
 from percorso.analytics.significance import LEVEL
 from percorso.analytics.sketches import Floats, Ints
 
@@ -175,3 +177,22 @@ def _compared(k: Ints, n: Ints, other_k: Ints, other_n: Ints, p_values: Floats) 
 def _share(part: Ints, whole: Ints) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(np.where(whole > 0, part / whole, np.nan), np.float64)
+
+
+def columns(found: Problems, entries: Ints) -> Columns:
+    """What was found of these entries, as answers have it.
+
+    `score` and `trouble`, and for each signal `x` there are `x.count`, `x.of` and `x.share`, `x.history` and `x.others`
+    with `x.history_p_value` and `x.others_p_value`, `x.rising`, `x.high` and `x.excess`.
+    """
+    answer: Columns = {"score": numbers(found.score[entries]), "trouble": found.trouble[entries].tolist()}
+    for name, judged in found.signals.items():
+        answer[f"{name}.count"] = judged.count[entries].tolist()
+        answer[f"{name}.of"] = judged.of[entries].tolist()
+        answer[f"{name}.share"] = numbers(judged.share[entries])
+        for other, above, comparison in (("history", "rising", judged.history), ("others", "high", judged.others)):
+            answer[f"{name}.{other}"] = numbers(comparison.share[entries])
+            answer[f"{name}.{other}_p_value"] = numbers(comparison.p_value[entries])
+            answer[f"{name}.{above}"] = comparison.above[entries].tolist()
+        answer[f"{name}.excess"] = numbers(judged.excess[entries])
+    return answer

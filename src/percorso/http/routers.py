@@ -22,6 +22,7 @@ from percorso.http import (
     segments,
     touchpoints,
     traits,
+    trouble,
 )
 
 ALL: Final[tuple[APIRouter, ...]] = (
@@ -37,6 +38,7 @@ ALL: Final[tuple[APIRouter, ...]] = (
     measures.router,
     customers.router,
     touchpoints.router,
+    trouble.router,
     rejected.router,
     erasures.router,
     audit.router,
