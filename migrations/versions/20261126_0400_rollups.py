@@ -40,10 +40,13 @@ CREATE TABLE steps (
 CREATE TABLE counted_identities (
     identity_id uuid NOT NULL,
     customer_id uuid NOT NULL,
+    stale boolean NOT NULL,
     CONSTRAINT counted_identities_pkey PRIMARY KEY (identity_id)
 );
 
 CREATE INDEX counted_identities_customer_id_idx ON counted_identities (customer_id);
+
+CREATE INDEX counted_identities_stale_idx ON counted_identities (identity_id) WHERE stale;
 """
 
 COMMENTS = """
@@ -65,7 +68,8 @@ COMMENT ON COLUMN steps.bucket IS 'Of customers.';
 COMMENT ON COLUMN steps.steps IS 'Those of this hour, in order of time.';
 COMMENT ON TABLE counted_identities IS
     'Identities that rollups and steps count under another: to find what a merge or a split changes.';
-COMMENT ON COLUMN counted_identities.customer_id IS 'Whom its interactions are counted under.'
+COMMENT ON COLUMN counted_identities.customer_id IS 'Whom its interactions are counted under.';
+COMMENT ON COLUMN counted_identities.stale IS 'Not all of its hours are counted so yet.'
 """
 
 

@@ -6,6 +6,7 @@ Cells add up (`merged`), so that those of any range are merged from few stored o
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -98,6 +99,23 @@ class Cells:
             self.responses.take(cells),
             self.costs.take(cells),
         )
+
+    def parts(self, bounds: Ints) -> "list[Cells]":
+        """Those from each of these positions to the next, of which there is one more than parts."""
+        customers = self.customers.parts(bounds)
+        responses, costs = self.responses.parts(bounds), self.costs.parts(bounds)
+        return [
+            Cells(
+                self.slot[low:high],
+                self.key[low:high],
+                self.counts[low:high],
+                self.sums[low:high],
+                customers[number],
+                responses[number],
+                costs[number],
+            )
+            for number, (low, high) in enumerate(pairwise(bounds.tolist()))
+        ]
 
     def merged(self, slot: Ints, key: Ints) -> "Cells":
         """These cells with another slot and key each; those that then have the same are one."""

@@ -11,7 +11,8 @@ since arrays are quick where objects are not.
 """
 
 from dataclasses import dataclass
-from typing import Final
+from itertools import pairwise
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,6 +130,21 @@ class Distinct:
         rows = (np.cumsum(many) - 1)[cells[many[cells]]]
         return Distinct(self.counts[cells], self.registers[at], self.ranks[at], self.dense[rows])
 
+    def parts(self, bounds: Ints) -> "list[Distinct]":
+        """The sketches of cells from each of these positions to the next."""
+        many = self.counts == _DENSE
+        few = _before(np.where(many, 0, self.counts))[bounds].tolist()
+        rows = _before(many)[bounds].tolist()
+        return [
+            Distinct(
+                self.counts[low:high],
+                self.registers[few[number] : few[number + 1]],
+                self.ranks[few[number] : few[number + 1]],
+                self.dense[rows[number] : rows[number + 1]],
+            )
+            for number, (low, high) in enumerate(pairwise(bounds.tolist()))
+        ]
+
     def estimates(self, group: Ints, groups: int) -> Floats:
         """How many distinct ones there are in each group of cells."""
         keys, ranks, matrix = self._entries(group)
@@ -184,6 +200,11 @@ class Distinct:
             np.concatenate([part.ranks for part in parts]),
             np.concatenate([part.dense for part in parts]),
         )
+
+
+def _before(counts: NDArray[Any]) -> Ints:
+    """How many there are before each cell, and in all."""
+    return np.concatenate(([0], np.cumsum(counts, dtype=np.int64)))
 
 
 def _highest(keys: Ints, ranks: NDArray[np.uint8]) -> tuple[Ints, NDArray[np.uint8]]:
@@ -282,6 +303,18 @@ class Ragged:
         """Those of these cells, in the order given."""
         at = _places(self.counts.astype(np.int64), cells)
         return Ragged(self.counts[cells], self.keys[at], self.amounts[at])
+
+    def parts(self, bounds: Ints) -> "list[Ragged]":
+        """Those of cells from each of these positions to the next."""
+        ends = _before(self.counts)[bounds].tolist()
+        return [
+            Ragged(
+                self.counts[low:high],
+                self.keys[ends[number] : ends[number + 1]],
+                self.amounts[ends[number] : ends[number + 1]],
+            )
+            for number, (low, high) in enumerate(pairwise(bounds.tolist()))
+        ]
 
     def pack(self) -> bytes:
         """As bytes, which `unpack` reads."""

@@ -28,7 +28,7 @@ NAMED_PURCHASES: Final = 3
 _FEWEST_DAYS: Final = 3
 """Two intervals at least: one is no habit."""
 _GIVEN_BACK: Final = frozenset(("returned", "refunded"))
-_VISITS: Final = frozenset(("store_visit", "field_visit", "kiosk", "event"))
+VISITS: Final = frozenset(("store_visit", "field_visit", "kiosk", "event"))
 _DAY: Final = 86_400_000
 
 
@@ -117,15 +117,18 @@ def _purchases(contacts: Iterable[Contact]) -> tuple[list[_Purchase], int]:
                 orders[name] = _Purchase(contact, contact.amount, contact.currency)
             elif (known := orders[name]) is not None and contact.amount is not None:
                 orders[name] = _Purchase(known.contact, contact.amount, contact.currency)
-        elif contact.channel in _VISITS and contact.purpose != "return" and _bought(contact):
+        elif contact.channel in VISITS and bought(contact.amount, contact.purpose, contact.outcome):
             made[f"visit {contact.id}"] = _Purchase(contact, contact.amount, contact.currency)
     kept = [order for order in orders.values() if order is not None]
     every = sorted([*kept, *made.values()], key=lambda purchase: purchase.contact.id)
     return every, len(orders) - len(kept)
 
 
-def _bought(visit: Contact) -> bool:
-    return visit.amount > 0 if visit.amount is not None else visit.purpose == "purchase" or visit.outcome == "purchased"
+def bought(amount: float | None, purpose: str | None, outcome: str | None) -> bool:
+    """Whether something was bought on a visit: its basket's amount, its purpose and outcome say so."""
+    if purpose == "return":
+        return False
+    return amount > 0 if amount is not None else purpose == "purchase" or outcome == "purchased"
 
 
 def _monetary(made: Sequence[_Purchase]) -> dict[str, Spent]:

@@ -23,7 +23,7 @@ LIVE: Final = frozenset(("phone", "video", "chat", "store_visit", "field_visit")
 ADDRESSED: Final = MESSAGES | LIVE
 """Channels in which one turns to the other."""
 
-_REACTIONS: Final = frozenset((
+REACTIONS: Final = frozenset((
     "delivered", "opened", "clicked", "bounced", "subscribed", "unsubscribed", "share", "reaction", "ad_view",
     "ad_click", "follow",
 ))  # fmt: skip
@@ -81,12 +81,16 @@ class Contact(msgspec.Struct, eq=False, gc=False):
     reaches_out: bool = False
 
 
-class _Sentiment(msgspec.Struct, gc=False):
+class Sentiment(msgspec.Struct, gc=False):
+    """How the customer felt."""
+
     score: float | None = None
     label: SentimentLabel | None = None
 
 
-class _Feedback(msgspec.Struct, gc=False):
+class Feedback(msgspec.Struct, gc=False):
+    """One answer, as it was given."""
+
     metric: Metric
     score: float | None = None
     min: float | None = None
@@ -106,18 +110,22 @@ class _Document(msgspec.Struct, gc=False):
     status: Status | None = None
     outcome: Outcome | None = None
     resolution: Resolution | None = None
-    sentiment: _Sentiment | None = None
-    feedback: list[_Feedback] | None = None
+    sentiment: Sentiment | None = None
+    feedback: list[Feedback] | None = None
     topics: tuple[str, ...] | None = None
     details: msgspec.Raw = msgspec.Raw()
 
 
-class _Money(msgspec.Struct, gc=False):
+class Money(msgspec.Struct, gc=False):
+    """An amount of money."""
+
     amount: float | None = None
     currency: str | None = None
 
 
-class _Rating(msgspec.Struct, gc=False):
+class Rating(msgspec.Struct, gc=False):
+    """A rating on a site's own scale."""
+
     value: float | None = None
     best: float | None = None
     worst: float | None = None
@@ -133,16 +141,16 @@ class _Social(msgspec.Struct, gc=False):
 
 class _Visit(msgspec.Struct, gc=False):
     purpose: VisitPurpose | None = None
-    basket: _Money | None = None
+    basket: Money | None = None
 
 
 class _Site(msgspec.Struct, gc=False):
-    rating: _Rating | None = None
+    rating: Rating | None = None
 
 
 class _Purchase(msgspec.Struct, gc=False):
     order_id: str
-    total: _Money | None = None
+    total: Money | None = None
     status: PurchaseStatus | None = None
 
 
@@ -178,17 +186,17 @@ def read(
         said.outcome,
         said.resolution,
         None if said.sentiment is None else _felt(said.sentiment),
-        () if said.feedback is None else _answers(said.feedback),
-        () if said.topics is None else _topics(said.topics),
+        () if said.feedback is None else answers_of(said.feedback),
+        () if said.topics is None else topics_of(said.topics),
     )
     if (add := _DETAILS.get(channel)) is not None and said.details:
         add(contact, said.details)
-    contact.reaches_out = direction == "inbound" and channel in ADDRESSED and contact.act not in _REACTIONS
+    contact.reaches_out = direction == "inbound" and channel in ADDRESSED and contact.act not in REACTIONS
     return contact
 
 
 @lru_cache(4096)
-def _topics(given: tuple[str, ...]) -> tuple[str, ...]:
+def topics_of(given: tuple[str, ...]) -> tuple[str, ...]:
     """Topics without regard to their case; most senders name the same few."""
     return tuple(topic.casefold() for topic in given)
 
@@ -213,13 +221,13 @@ def _offset(moment: str) -> int | None:
     return -minutes if moment[-6] == "-" else minutes
 
 
-def _felt(sentiment: _Sentiment) -> float | None:
+def _felt(sentiment: Sentiment) -> float | None:
     if sentiment.score is None:
         return None if sentiment.label is None else _LABELS.get(sentiment.label)
     return sentiment.score
 
 
-def _answers(feedback: list[_Feedback]) -> tuple[Answer, ...]:
+def answers_of(feedback: list[Feedback]) -> tuple[Answer, ...]:
     """The answers that have a score, on a scale that is said or usual."""
     found = []
     for each in feedback:
@@ -255,13 +263,18 @@ def _add_visit(contact: Contact, details: msgspec.Raw) -> None:
 
 
 def _add_site(contact: Contact, details: msgspec.Raw) -> None:
-    rating = _site(details).rating
-    if rating is None or rating.value is None:
-        return
+    if (rating := _site(details).rating) is not None:
+        contact.rating = rated(rating)
+
+
+def rated(rating: Rating) -> float | None:
+    """A rating from 0 to 1; None where there is none."""
+    if rating.value is None:
+        return None
     # The bounds of a rating that names none are those of schema.org's Rating.
     best = _BEST if rating.best is None else rating.best
     worst = _WORST if rating.worst is None else rating.worst
-    contact.rating = _scaled(rating.value, worst, best)
+    return _scaled(rating.value, worst, best)
 
 
 def _add_purchase(contact: Contact, details: msgspec.Raw) -> None:
@@ -270,7 +283,7 @@ def _add_purchase(contact: Contact, details: msgspec.Raw) -> None:
     _add_money(contact, purchase.total)
 
 
-def _add_money(contact: Contact, money: _Money | None) -> None:
+def _add_money(contact: Contact, money: Money | None) -> None:
     if money is not None and money.amount is not None:
         contact.amount, contact.currency = money.amount, money.currency or NO_CURRENCY
 

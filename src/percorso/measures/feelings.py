@@ -152,6 +152,11 @@ def satisfied(scaled: float) -> bool:
     return scaled >= SATISFIED - _NEAR
 
 
+def effort(scaled: float) -> float:
+    """An answer about effort on the scale of 1 to 7."""
+    return 1 + _EFFORTS * scaled
+
+
 def _nps(scaled: Sequence[float]) -> float:
     return 100 * (sum(map(promotes, scaled)) - sum(map(detracts, scaled))) / len(scaled)
 

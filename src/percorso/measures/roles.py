@@ -57,8 +57,13 @@ def complains(contact: Contact) -> bool:
     its scale on a review site or in a forum. What goes out is none, be it the answer to a complaint or a newsletter
     that was reported as spam.
     """
-    return contact.direction not in _OURS and (
-        (contact.kind is not None and contact.kind.startswith("complaint"))
-        or contact.outcome == "complained"
-        or (contact.rating is not None and contact.rating <= _NEGATIVE_RATING)
+    return is_complaint(contact.direction, contact.kind, contact.outcome, contact.rating)
+
+
+def is_complaint(direction: str, kind: str | None, outcome: str | None, rating: float | None) -> bool:
+    """The same of a contact that is not read as one."""
+    return direction not in _OURS and (
+        (kind is not None and kind.startswith("complaint"))
+        or outcome == "complained"
+        or (rating is not None and rating <= _NEGATIVE_RATING)
     )

@@ -50,3 +50,15 @@ EXPIRED = Counter(
     "What was taken away since it is not to be kept: interactions, partitions, rejected, commit_days.",
     ["what"],
 )
+ROLLUP_HOURS_LEFT = Gauge(
+    "percorso_rollup_hours_left",
+    "Hours whose rollups are to be made, of those that are named and of those that the first pass has not come to.",
+    multiprocess_mode="livemax",
+)
+ROLLUP_HOURS = Counter("percorso_rollup_hours", "Hours whose rollups were made.")
+ROLLUP_INTERACTIONS = Counter("percorso_rollup_interactions", "Interactions read to make rollups.")
+ROLLUP_AGE = Gauge(
+    "percorso_rollup_age_seconds",
+    "How far the rollups are behind the interactions; -1 while the first pass is not complete.",
+    multiprocess_mode="livemax",
+)

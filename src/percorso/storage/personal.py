@@ -30,7 +30,7 @@ PLACES: Final = (
     Place("traits", ("identity_id",)),
     Place("consents", ("identity_id",)),
     Place("customer_profiles", ("customer_id",)),
-    Place("counted_identities", ("identity_id", "customer_id")),
+    Place("counted_identities", ("identity_id",)),
     Place("audit_log", ("subject",), stays="It proves what was done, and holds salted hashes only."),
 )
 

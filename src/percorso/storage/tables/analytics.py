@@ -1,6 +1,6 @@
 """Rollups: what happened by hour, day and month, and the steps of customers, made from the facts."""
 
-from sqlalchemy import Column, Identity, Index, Integer, LargeBinary, Table, Text, UniqueConstraint, Uuid
+from sqlalchemy import Boolean, Column, Identity, Index, Integer, LargeBinary, Table, Text, UniqueConstraint, Uuid
 
 from percorso.storage.tables.types import metadata, moment
 
@@ -42,6 +42,8 @@ counted_identities = Table(
     metadata,
     Column("identity_id", Uuid, primary_key=True),
     Column("customer_id", Uuid, nullable=False, comment="Whom its interactions are counted under."),
+    Column("stale", Boolean, nullable=False, comment="Not all of its hours are counted so yet."),
     Index("counted_identities_customer_id_idx", "customer_id"),
     comment="Identities that rollups and steps count under another: to find what a merge or a split changes.",
 )
+Index("counted_identities_stale_idx", counted_identities.c.identity_id, postgresql_where=counted_identities.c.stale)
