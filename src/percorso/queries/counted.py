@@ -99,13 +99,11 @@ def _read(rows: Sequence[tuple[bytes, Sequence[tuple[Piece, int]]]], keys: Ints 
     found = [_NOTHING]
     for packed, wanted in rows:
         place_of = np.full(_SLOTS, -1, np.int64)
-        for piece, place in wanted:
-            place_of[piece.first : piece.last] = place
+        for piece, number in wanted:
+            place_of[piece.first : piece.last] = number
         some = unpacked(packed)
         place, key = place_of[some.slot], some.key.astype(np.int64)
-        keep = place >= 0
-        if keys is not None:
-            keep &= np.isin(key, keys)
+        keep = np.flatnonzero((place >= 0) & (np.isin(key, keys) if keys is not None else True))
         found.append(Counted(place[keep], key[keep], some.counts[keep], some.sums[keep]))
     return _added(found)
 
