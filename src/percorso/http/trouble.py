@@ -35,7 +35,7 @@ router = APIRouter(prefix="/v1/analytics", tags=["Analytics"])
 
 _BY: Final = get_args(found_problems.By)
 _EVERY: Final = ",".join(_BY)
-_MOST_POINTS: Final = 10_000
+_MOST_POINTS: Final = 20_000
 """In all series of an answer."""
 
 
@@ -124,7 +124,7 @@ async def read_contact_quality(
     interval: Annotated[
         Interval | None, Query(description="Also a series by the hour, day, week or month of the time zone.")
     ] = None,
-    top: Annotated[int, Query(ge=1, le=500, description="Most touchpoints, channels or kinds in the answer.")] = 50,
+    top: Annotated[int, Query(ge=1, le=500, description="Most touchpoints, channels or kinds in the answer.")] = 20,
 ) -> Response:
     """Read how contacts went: first-contact resolution, repeats, hand-offs, channel switches, and who still waits.
 

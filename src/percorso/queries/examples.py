@@ -139,7 +139,7 @@ async def _looked_up(session: ReadSession, item: Item, steps: Steps) -> list[Exa
     rows = await session.fetch(
         "SELECT wanted.number, i.* FROM unnest($1::integer[], $2::uuid[], $3::uuid[]) WITH ORDINALITY "
         "AS wanted (touchpoint_id, low, high, number) CROSS JOIN LATERAL ("
-        "SELECT id, identity_id, document->'topics' AS topics FROM interactions "
+        "SELECT id, identity_id, (document->'topics')::text AS topics FROM interactions "
         # Not to be joined otherwise than step by step.
         "WHERE touchpoint_id = wanted.touchpoint_id AND id >= wanted.low AND id < wanted.high OFFSET 0) AS i "
         "ORDER BY wanted.number",
