@@ -7,7 +7,7 @@ Cells add up (`merged`), so that those of any range are merged from few stored o
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -278,3 +278,53 @@ def unpack(packed: Packed) -> Cells:
         Ragged.unpack(packed.responses, n),
         Ragged.unpack(packed.costs, n),
     )
+
+
+def unpack_all(rows: Sequence[Packed]) -> tuple[Cells, Ints]:
+    """The cells of all these rows in their order, and the row of each: quicker than one by one where rows are small."""
+    if not rows:
+        return joined([]), np.zeros(0, np.int64)
+    data = [row.cells for row in rows]
+    heads = np.frombuffer(b"".join([each[:12] for each in data]), np.uint32).reshape(-1, 3).astype(np.int64)
+    if (heads[:, 1:] != (len(COUNTS), len(SUMS))).any():
+        parts = [unpack(row) for row in rows]
+        return joined(parts), np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    n = heads[:, 0].tolist()
+    first = 12 + len(COUNTS) + len(SUMS)
+    width = np.frombuffer(b"".join([each[12 : 12 + len(COUNTS)] for each in data]), np.uint8).reshape(len(rows), -1)
+    used = np.frombuffer(b"".join([each[12 + len(COUNTS) : first] for each in data]), np.uint8).reshape(len(rows), -1)
+    row = np.repeat(np.arange(len(rows)), heads[:, 0])
+    slot = b"".join([each[first : first + m] for each, m in zip(data, n, strict=True)])
+    key = b"".join([each[first + m : first + 5 * m] for each, m in zip(data, n, strict=True)])
+    at = [first + 5 * m for m in n]
+    counts = np.zeros((len(row), len(COUNTS)), np.int64)
+    for which, type_ in enumerate(_WIDTHS):
+        at = _placed(counts, data, at, width == which, row, type_)
+    sums = np.zeros((len(row), len(SUMS)))
+    _placed(sums, data, at, used == 1, row, np.float64)
+    return (
+        Cells(
+            np.frombuffer(slot, np.uint8),
+            np.frombuffer(key, np.int32),
+            counts,
+            sums,
+            Distinct.unpack_all([each.customers for each in rows], n),
+            Ragged.unpack_all([each.responses for each in rows], n),
+            Ragged.unpack_all([each.costs for each in rows], n),
+        ),
+        row,
+    )
+
+
+def _placed(
+    table: Ints | Floats, data: list[bytes], at: list[int], columns: NDArray[np.bool_], row: Ints, type_: type
+) -> list[int]:
+    """Put what begins at `at` of each row into these columns of the table; where it ends."""
+    many = columns.sum(axis=1)
+    sizes = np.bincount(row, minlength=len(data)) * many * np.dtype(type_).itemsize
+    ends: list[int] = (np.array(at) + sizes).tolist()
+    values: NDArray[Any] = np.frombuffer(
+        b"".join([each[a:b] for each, a, b in zip(data, at, ends, strict=True)]), type_
+    )
+    table[columns[row]] = values
+    return ends

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from percorso.analytics.sketches import Floats, Ints
 
 SAMPLE: Final = 4096
+_ANY: Final = np.uint64(np.iinfo(np.uint64).max)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,3 +80,18 @@ def joined(parts: list[Mixes]) -> Mixes:
         np.concatenate([np.empty(0, np.uint64), *(part.customers for part in parts)]),
         np.concatenate([np.empty(0, np.uint32), *(part.channels for part in parts)]),
     )
+
+
+def whole(parts: list[Mixes]) -> Mixes:
+    """One sample, of slot 0, of all slots of all these."""
+    # Whoever is above the highest of one full sample is not among the lowest of all: most need not be sorted.
+    lowest = min((_highest_of_full(part) for part in parts), default=_ANY)
+    below = joined([part.keep(part.customers <= lowest) for part in parts])
+    return below.merged(np.zeros(len(below.slot), np.int64))
+
+
+def _highest_of_full(part: Mixes) -> np.uint64:
+    """The lowest of what is highest in each slot that has as many customers as are kept."""
+    slots, entries = np.unique(part.slot, return_counts=True)
+    full = slots[entries >= SAMPLE].tolist()
+    return min((part.customers[part.slot == slot].max() for slot in full), default=_ANY)

@@ -10,6 +10,7 @@ since arrays are quick where objects are not.
   that has exactly that rank.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
@@ -185,6 +186,22 @@ class Distinct:
         return cls(counts, registers, np.frombuffer(packed, np.uint8, entries, at + 2 * entries), rows)
 
     @classmethod
+    def unpack_all(cls, packed: Sequence[bytes], cells: Sequence[int]) -> "Distinct":
+        """The sketches of all cells of these, in their order, each of so many cells."""
+        counts = np.frombuffer(b"".join([each[: 2 * n] for each, n in zip(packed, cells, strict=True)]), np.uint16)
+        row = np.repeat(np.arange(len(packed)), cells)
+        many = counts == _DENSE
+        begin = 2 * np.asarray(cells, np.int64)
+        rows = begin + np.bincount(row[many], minlength=len(packed)) * REGISTERS
+        entries = np.bincount(row, weights=np.where(many, 0, counts), minlength=len(packed)).astype(np.int64)
+        return cls(
+            counts,
+            np.frombuffer(_cut(packed, rows, rows + 2 * entries), np.uint16),
+            np.frombuffer(_cut(packed, rows + 2 * entries, rows + 3 * entries), np.uint8),
+            np.frombuffer(_cut(packed, begin, rows), np.uint8).reshape(-1, REGISTERS),
+        )
+
+    @classmethod
     def joined(cls, parts: "list[Distinct]") -> "Distinct":
         """The sketches of all cells of these, in their order."""
         if not parts:
@@ -214,6 +231,11 @@ def _highest(keys: Ints, ranks: NDArray[np.uint8]) -> tuple[Ints, NDArray[np.uin
     keys = both >> _RANK_WIDTH
     last = np.flatnonzero(np.concatenate((keys[1:] != keys[:-1], np.ones(min(len(keys), 1), np.bool_))))
     return keys[last], (both[last] & ((1 << _RANK_WIDTH) - 1)).astype(np.uint8)
+
+
+def _cut(packed: Sequence[bytes], begins: Ints, ends: Ints) -> bytes:
+    """The piece of each, all together."""
+    return b"".join([each[a:b] for each, a, b in zip(packed, begins.tolist(), ends.tolist(), strict=True)])
 
 
 def _places(counts: Ints, cells: Ints) -> Ints:
@@ -284,7 +306,7 @@ class Ragged:
 
     @classmethod
     def _tabled(cls, places: Ints, amounts: Floats, cells: int, widest: int) -> "Ragged":
-        """Amounts added up by their places in a table of cells and keys: quicker than to sort them, where it is small."""
+        """Amounts added up by their places in a table of cells and keys: quicker than sorting, where it is small."""
         table = np.bincount(places, weights=amounts, minlength=cells * widest)
         there = np.zeros(cells * widest, np.bool_)
         there[places] = True
@@ -329,6 +351,20 @@ class Ragged:
         # Not aligned, so read as bytes first.
         amounts = np.frombuffer(packed[at : at + 8 * entries], np.float64)
         return cls(counts, np.frombuffer(packed, np.int32, entries, at + 8 * entries), amounts)
+
+    @classmethod
+    def unpack_all(cls, packed: Sequence[bytes], cells: Sequence[int]) -> "Ragged":
+        """Those of all cells of these, in their order, each of so many cells."""
+        counts = np.frombuffer(b"".join([each[: 4 * n] for each, n in zip(packed, cells, strict=True)]), np.uint32)
+        row = np.repeat(np.arange(len(packed)), cells)
+        begin = 4 * np.asarray(cells, np.int64)
+        entries = np.bincount(row, weights=counts, minlength=len(packed)).astype(np.int64)
+        keys = begin + 8 * entries
+        return cls(
+            counts,
+            np.frombuffer(_cut(packed, keys, keys + 4 * entries), np.int32),
+            np.frombuffer(_cut(packed, begin, keys), np.float64),
+        )
 
     @classmethod
     def joined(cls, parts: "list[Ragged]") -> "Ragged":

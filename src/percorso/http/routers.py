@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from percorso.http import (
     audit,
     batches,
+    channels,
     consents,
     customers,
     erasures,
@@ -17,6 +18,7 @@ from percorso.http import (
     interactions,
     keys,
     measures,
+    performance,
     rejected,
     retention,
     segments,
@@ -37,6 +39,9 @@ ALL: Final[tuple[APIRouter, ...]] = (
     consents.router,
     measures.router,
     customers.router,
+    channels.router,
+    # Before a touchpoint, whose slug may hold slashes.
+    performance.router,
     touchpoints.router,
     trouble.router,
     rejected.router,

@@ -12,8 +12,8 @@ from percorso.http import answers
 from percorso.http.access import MayRead, MayWrite
 from percorso.http.documents.base import answers as documented
 from percorso.http.documents.interactions import Interactions
-from percorso.http.documents.operations import TouchpointDocument, Touchpoints
-from percorso.http.parameters import Cursor, Details, Filtered, Limit, NewSlug, Slug, narrowed
+from percorso.http.documents.operations import TouchpointDocument
+from percorso.http.parameters import Cursor, Details, Filtered, NewSlug, Slug, narrowed
 from percorso.http.payloads import given, request_body
 from percorso.http.services import Reads, Use
 from percorso.interaction import Channel, Function, Stage
@@ -41,21 +41,6 @@ class TouchpointBody(BaseModel):
     stage: Stage | None = Field(None, description="The stage of the journey it belongs to.")
     owner: _Text = Field(None, description="Who looks after it.")
     location: _Text = Field(None, description="Where it is.")
-
-
-@router.get(
-    "",
-    summary="The touchpoints",
-    response_class=Response,
-    responses=documented(Touchpoints, says="A page of touchpoints, in the order they were registered."),
-)
-async def read_touchpoints(
-    request: Request, _: MayRead, session: Reads, limit: Limit = 50, cursor: Cursor = None
-) -> Response:
-    """Read the registry: touchpoints described by hand, and those that interactions named (`discovered`)."""
-    after = touchpoints.FIRST if cursor is None else touchpoints.position(cursor)
-    page = await touchpoints.page(session, limit=limit, after=after)
-    return answers.page_response(request, [_document(row) for row in page.items], page.next_cursor)
 
 
 @router.get(
@@ -94,7 +79,7 @@ async def read_touchpoint_interactions(
 )
 async def read_touchpoint(request: Request, slug: Slug, _: MayRead, session: Reads) -> Response:
     """Read what is known of a touchpoint."""
-    return answers.tagged(request, answers.json_response(_document(await touchpoints.by_slug(session, slug))))
+    return answers.tagged(request, answers.json_response(document(await touchpoints.by_slug(session, slug))))
 
 
 @router.put(
@@ -112,11 +97,12 @@ async def describe_touchpoint(
     async with writing(use.engine) as session:
         new = await registry.put(session, slug, registry.Touchpoint(**said.model_dump()))
     async with reading(use.engine) as reader:
-        document = _document(await touchpoints.by_slug(reader, slug))
-    return answers.json_response(document, status=HTTPStatus.CREATED if new else HTTPStatus.OK)
+        described = document(await touchpoints.by_slug(reader, slug))
+    return answers.json_response(described, status=HTTPStatus.CREATED if new else HTTPStatus.OK)
 
 
-def _document(row: Record) -> dict[str, Any]:
+def document(row: Record) -> dict[str, Any]:
+    """A touchpoint as it stands in every answer."""
     names = ("slug", "channel", "name", "function", "stage", "owner", "location", "discovered")
     times = ("created_at", "updated_at")
     return {name: row[name] for name in names} | {name: answers.moment(row[name]) for name in times}

@@ -1,5 +1,8 @@
 """The registry of touchpoints, and what happened at one."""
 
+from bisect import bisect_right
+from collections.abc import Mapping
+from struct import Struct
 from typing import Any
 
 from asyncpg import Record
@@ -14,6 +17,7 @@ FIRST = 0
 """The position before every touchpoint."""
 
 _ID_BYTES = 4
+_RANK = Struct(">QI")
 _MOST = 2**31 - 1
 _SAID = "touchpoint_id, slug, channel, name, function, stage, owner, location, discovered, created_at, updated_at"
 
@@ -31,6 +35,43 @@ async def page(session: ReadSession, *, limit: int, after: int) -> Page[Record]:
 def position(given: str) -> int:
     """Where the page begins that a cursor of this list leads to."""
     return min(int.from_bytes(cursor.decode(given, list_="touchpoints", size=_ID_BYTES), "big"), _MOST)
+
+
+async def ranked(
+    session: ReadSession, counts: Mapping[int, int], *, limit: int, after: tuple[int, int] | None, by: str
+) -> Page[Record]:
+    """Touchpoints with most of what is counted by their ids first, and among equals in the order of registration.
+
+    `after` is where a cursor leads to. Relies on the primary key.
+    """
+    order = sorted((-count, number) for number, count in counts.items() if count > 0)
+    if after is not None:
+        order = order[bisect_right(order, (-after[0], after[1])) :]
+    some = await session.fetch(
+        f"SELECT {_SAID} FROM touchpoints WHERE touchpoint_id = ANY($1)", [number for _, number in order[: limit + 1]]
+    )
+    known = {row["touchpoint_id"]: row for row in some}
+    rows = [known[number] for _, number in order[: limit + 1] if number in known]
+    if len(rows) <= limit:
+        first = after[1] if after is not None and after[0] == 0 else FIRST
+        rows += await session.fetch(
+            f"SELECT {_SAID} FROM touchpoints WHERE touchpoint_id > $1 AND NOT touchpoint_id = ANY($2) "
+            "ORDER BY touchpoint_id LIMIT $3",
+            first,
+            [number for number, count in counts.items() if count > 0],
+            limit + 1 - len(rows),
+        )
+    if len(rows) <= limit:
+        return Page(rows, None)
+    last = rows[limit - 1]["touchpoint_id"]
+    place = _RANK.pack(counts.get(last, 0), last)
+    return Page(rows[:limit], cursor.encode(place, list_=f"touchpoints-{by}"))
+
+
+def rank(given: str, *, by: str) -> tuple[int, int]:
+    """Where the page begins that a cursor of a list by this count leads to."""
+    count, number = _RANK.unpack(cursor.decode(given, list_=f"touchpoints-{by}", size=_RANK.size))
+    return count, min(number, _MOST)
 
 
 async def by_slug(session: ReadSession, slug: str) -> Record:

@@ -259,7 +259,6 @@ TOUCHPOINT: Final[Example] = {
     "created_at": "2026-03-02T08:15:00.000Z",
     "updated_at": _RECEIVED_AT,
 }
-TOUCHPOINTS: Final[Example] = {"items": [TOUCHPOINT], "next_cursor": None}
 REJECTED_ITEM: Final[Example] = {
     "rejection_id": REJECTION_ID,
     "received_at": _RECEIVED_AT,

@@ -25,15 +25,6 @@ class TouchpointDocument(BaseModel):
     updated_at: AwareDatetime
 
 
-class Touchpoints(BaseModel):
-    """A page of touchpoints."""
-
-    model_config = like(examples.TOUCHPOINTS)
-
-    items: list[TouchpointDocument]
-    next_cursor: str | None
-
-
 class KeyDocument(BaseModel):
     """What is known of a key."""
 

@@ -1,0 +1,196 @@
+"""How each touchpoint performs: all of them over a period, and one over time."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+
+from percorso.analytics import intervals, series
+from percorso.analytics.cells import Totals
+from percorso.analytics.dimensions import WORDED, Dimension
+from percorso.analytics.intervals import Interval
+from percorso.analytics.series import Series
+from percorso.analytics.steps import CHANNEL_CODES, FUNCTION_CODES
+from percorso.errors import InvalidRequest, Problem
+from percorso.http import answers, figures
+from percorso.http.access import MayRead
+from percorso.http.documents.analytics_figures import TouchpointFigures, TouchpointStats
+from percorso.http.documents.base import answers as documented
+from percorso.http.parameters import Cursor, Limit, Slug
+from percorso.http.ranges import Hours, TheHours, TheZone
+from percorso.http.services import Reads, Use
+from percorso.http.touchpoints import document
+from percorso.queries import followers, rollups, touchpoints, words
+from percorso.queries.rollups import HourRows, Parts
+from percorso.storage.database import ReadSession
+
+router = APIRouter(prefix="/v1/touchpoints", tags=["Touchpoints"])
+
+Sort = Literal["interactions", "negative", "complaints", "unresolved", "abandoned", "registered"]
+By = Literal["channel", "function", "kind", "location", "agent", "campaign"]
+
+_DIMENSIONS: Final[dict[By, Dimension]] = {
+    "channel": Dimension.CHANNEL,
+    "function": Dimension.FUNCTION,
+    "kind": Dimension.KIND,
+    "location": Dimension.LOCATION,
+    "agent": Dimension.AGENT,
+    "campaign": Dimension.CAMPAIGN,
+}
+_CODED: Final[dict[Dimension, dict[int, str]]] = {
+    Dimension.CHANNEL: {code: channel for channel, code in CHANNEL_CODES.items()},
+    Dimension.FUNCTION: {code: function for function, code in FUNCTION_CODES.items()},
+}
+_MOST_POINTS: Final = 2000
+_MOST_ROWS: Final = 20_000
+
+
+@router.get(
+    "",
+    summary="The touchpoints, and how each performs",
+    response_class=Response,
+    responses=documented(TouchpointFigures, says="A page of touchpoints with their figures."),
+)
+async def read_touchpoints(
+    request: Request,
+    _: MayRead,
+    hours: TheHours,
+    use: Use,
+    session: Reads,
+    sort: Annotated[
+        Sort,
+        Query(description="By what: those with most of it first, or in the order in which they were registered."),
+    ] = "interactions",
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Response:
+    """Read the registry, with what happened at each touchpoint in a period, and how that differs from the one before.
+
+    Touchpoints are described by hand, or were named by interactions (`discovered`). The period before is of the same
+    length and ends where this one begins.
+    """
+    as_of = await followers.as_of(session, rollups.FOLLOWER)
+    before = hours.before
+    ranges = [(hours.start, hours.end), (before.start, before.end)]
+    parts = await rollups.everywhere(session, Dimension.TOUCHPOINT, ranges, use.kept)
+    if sort == "registered":
+        after = touchpoints.FIRST if cursor is None else touchpoints.position(cursor)
+        page = await touchpoints.page(session, limit=limit, after=after)
+    else:
+        keys, counts = await asyncio.to_thread(parts.counts, hours.start, hours.end, sort)
+        page = await touchpoints.ranked(
+            session,
+            dict(zip(keys.tolist(), counts.tolist(), strict=True)),
+            limit=limit,
+            after=None if cursor is None else touchpoints.rank(cursor, by=sort),
+            by=sort,
+        )
+    ids = np.array([row["touchpoint_id"] for row in page.items], np.int64)
+    now, earlier = await asyncio.to_thread(_totals, parts, (hours, before), ids)
+    named = await figures.currencies(session, now, earlier)
+    known = [document(row) for row in page.items]
+    leading = {name: [each[name] for each in known] for name in (known[0] if known else ())}
+    items = await asyncio.to_thread(figures.documents, leading, now, earlier, named)
+    others = figures.said(hours, as_of, before=figures.period(before))
+    return answers.page_response(request, items, page.next_cursor, **others)
+
+
+def _totals(parts: Parts, periods: Sequence[Hours], ids: np.ndarray[Any, np.dtype[np.int64]]) -> list[Totals]:
+    """The figures of these touchpoints in each of the periods."""
+    group = np.arange(len(ids))
+    return [parts.totals(period.start, period.end, ids, group, len(ids)) for period in periods]
+
+
+@router.get(
+    "/{slug:name}/stats",
+    summary="How a touchpoint performs over time",
+    response_class=Response,
+    responses=documented(TouchpointStats, 404, says="The figures of each interval."),
+)
+async def read_touchpoint_stats(
+    request: Request,
+    slug: Slug,
+    _: MayRead,
+    hours: TheHours,
+    zone: TheZone,
+    session: Reads,
+    interval: Annotated[
+        Interval, Query(description="How long each point is, in the time zone; weeks begin on Monday.")
+    ] = "day",
+    by: Annotated[
+        By | None, Query(description="Figures of each value of this member, those with most interactions first.")
+    ] = None,
+    top: Annotated[int, Query(ge=1, le=50, description="Most values of `by`; all others are summed as one.")] = 20,
+) -> Response:
+    """Read the figures of a touchpoint in each hour, day, week or month of a period, without gaps.
+
+    Days are those of the time zone `tz`, also where clocks change: they may have 23 or 25 hours, and an hour that is
+    there twice is two points. What is kept is kept by hours of UTC, and each counts where it begins: exactly where the
+    zone is whole hours away from UTC; elsewhere, as in India, an hour that midnight cuts is in the day before. The
+    first and the last point may be cut by `from` and `to`.
+    """
+    begun = _begun(hours, interval, zone, 1 if by is None else top + 1)
+    touchpoint = await touchpoints.by_slug(session, slug)
+    dimension = Dimension.ALL if by is None else _DIMENSIONS[by]
+    as_of = await followers.as_of(session, rollups.FOLLOWER)
+    rows = await rollups.at_one(session, [touchpoint["touchpoint_id"]], dimension, hours.start, hours.end)
+    found = await asyncio.to_thread(_series, rows, begun, None if by is None else top)
+    named = await figures.currencies(session, found.all)
+    values = await _values(session, dimension, found)
+    others = figures.said(hours, as_of, slug=touchpoint["slug"], interval=interval, tz=zone.key, by=by)
+    content = await asyncio.to_thread(_content, found, begun, None if by is None else values, named)
+    return answers.tagged(request, answers.json_response(others | content))
+
+
+def _begun(hours: Hours, interval: Interval, zone: ZoneInfo, groups: int) -> list[datetime]:
+    """When the intervals begin; InvalidRequest where there are too many."""
+    most = min(_MOST_POINTS, _MOST_ROWS // groups)
+    points = intervals.about(hours.start, hours.end, interval)
+    begun = intervals.begins(hours.start, hours.end, interval, zone) if points <= most else []
+    points = max(points, len(begun))
+    if points <= most:
+        return begun
+    of_each = "" if groups == 1 else f" of each of {groups} groups"
+    longer = intervals.INTERVALS[intervals.INTERVALS.index(interval) + 1 :]
+    mend = f"take a longer interval ({', '.join(longer)}) or a shorter range" if longer else "take a shorter range"
+    if groups > 1:
+        mend += ", or a lower `top`"
+    detail = f"makes {points} points{of_each}, and {most} are given at most: {mend}"
+    raise InvalidRequest("There are too many points.", problems=[Problem("/query/interval", detail)])
+
+
+def _series(rows: HourRows, begun: list[datetime], top: int | None) -> Series:
+    found, hours = rows.hours()
+    return series.of(found, hours, begun, top)
+
+
+async def _values(session: ReadSession, dimension: Dimension, found: Series) -> list[str | None]:
+    """The words of the groups; None for what does not say any, and for the others together."""
+    named = await words.texts(session, found.keys) if dimension in WORDED else _CODED.get(dimension, {})
+    return [*(named.get(key) for key in found.keys), *[None] * (found.groups - len(found.keys))]
+
+
+def _content(
+    found: Series, begun: list[datetime], values: Sequence[str | None] | None, named: Mapping[int, str]
+) -> dict[str, Any]:
+    """The figures of all, of the groups where there are any, and of each point."""
+    starts: list[Any] = [moment.isoformat() for moment in begun]
+    [all_] = figures.documents({}, found.all, None, named)
+    if values is None:
+        return {"total": all_, "items": figures.documents({"start": starts}, found.points, None, named)}
+    others: list[Any] = [number >= len(found.keys) for number in range(found.groups)]
+    points = {
+        "value": [value for value in values for _ in starts],
+        "other": [other for other in others for _ in starts],
+        "start": starts * found.groups,
+    }
+    return {
+        "total": all_,
+        "groups": figures.documents({"value": list(values), "other": others}, found.each, None, named),
+        "items": figures.documents(points, found.points, None, named),
+    }
