@@ -1,4 +1,4 @@
-"""What tests of profiles share: a worker that does all there is to do, and what every profile must say."""
+"""What tests of profiles and outcomes share: a worker that does all there is to do, and what each must say."""
 
 import json
 from datetime import datetime, timedelta
@@ -6,10 +6,11 @@ from typing import Any
 
 from asyncpg.pgproto.pgproto import UUID
 
-from percorso import measures
+from percorso import ids, measures
 from percorso.http.services import Services
-from percorso.queries import contacts, customers, traits
+from percorso.queries import contacts, customers, outcomes, traits
 from percorso.storage.database import reading
+from percorso.storage.outcomes import Outcome
 from percorso.workers.profiles import Profiles, profile_of
 from writing import Database
 
@@ -50,8 +51,30 @@ async def summed_up(services: Services, customer_id: UUID, now: datetime) -> dic
     return {name: getattr(profile, name) for name in profile.__slots__} | {"traits": json.loads(profile.traits)}
 
 
+async def all_outcomes(services: Services) -> list[Outcome]:
+    """Every outcome that is stored, in order."""
+    async with reading(services.engine) as session:
+        return await outcomes.between(session, ids.LOWEST, ids.HIGHEST)
+
+
+async def check_outcomes(services: Services, database: Database) -> int:
+    """The outcomes stored are those of all customers, of what is stored of them; how many there are."""
+    owners = await database.fetch("SELECT customer_id FROM identities WHERE customer_id = identity_id")
+    expected: list[Outcome] = []
+    for owner in owners:
+        async with reading(services.engine) as session:
+            history = await contacts.of_customer(session, owner["customer_id"])
+        expected += [Outcome(*each) for each in measures.outcomes(measures.find(history.contacts))]
+    assert await all_outcomes(services) == sorted(expected, key=lambda each: (each[1], each[0]))
+    return len(expected)
+
+
 async def check_profiles(services: Services, database: Database) -> int:
-    """Every customer has a profile that says what its summary says, and nobody else has one; how many there are."""
+    """Every customer has a profile that says what its summary says, and nobody else has one; how many there are.
+
+    So are the outcomes what came of their contacts.
+    """
+    await check_outcomes(services, database)
     found = await profiles(database)
     owners = await database.fetch("SELECT customer_id FROM identities WHERE customer_id = identity_id")
     assert found.keys() == {row["customer_id"] for row in owners}

@@ -4,13 +4,16 @@ import json
 from datetime import datetime
 from itertools import count
 from typing import Any
-from uuid import UUID
+
+from asyncpg.pgproto.pgproto import UUID
 
 from percorso import ids
 from percorso.interaction import DEFAULT_DIRECTION
 from percorso.measures import Contact, read
 
 _numbers = count(1)
+NOBODY = UUID(bytes(16))
+"""The identity that all of them are stored under."""
 
 
 def written(at: str) -> str:
@@ -31,10 +34,10 @@ def contact(at: str, channel: str = "phone", **said: Any) -> Contact:
     """A contact at this moment, read from a document that says these members."""
     occurred = moment(at)
     key = next(_numbers).to_bytes(16, "little")
-    made = UUID(bytes=ids.interaction_id(ids.unix_ms(occurred), bytes(16), key))
+    made = UUID(ids.interaction_id(ids.unix_ms(occurred), bytes(16), key))
     direction = said.pop("direction", None) or DEFAULT_DIRECTION[channel]  # type: ignore[index]
     document = {"occurred_at": written(at), "channel": channel} | said
-    return read(made, channel, said.get("kind"), said.get("function"), direction, json.dumps(document))
+    return read(NOBODY, made, channel, said.get("kind"), said.get("function"), direction, json.dumps(document))
 
 
 def inbound(at: str, channel: str = "email", **said: Any) -> Contact:

@@ -4,14 +4,14 @@ from histories import inbound, moment, outbound
 
 from percorso import ids
 from percorso.measures import Contact
-from percorso.measures.responses import Responses, responses
+from percorso.measures.responses import Responses, find_waits, responses
 
 NOW = ids.unix_ms(moment("04-01"))
 HOUR = 3600
 
 
 def of(*history: Contact) -> Responses:
-    return responses(history, NOW)
+    return responses(find_waits(history), NOW)
 
 
 def test_the_median_is_of_the_times_from_asking_to_the_next_answer_by_channel() -> None:

@@ -167,15 +167,22 @@ async def test_followers_are_told_of_every_interaction_and_hour_that_went(
     assert all(str(each) == customer_id for row in gone for each in row["identity_ids"])
 
 
-async def test_the_profile_goes_too_and_is_not_made_again(database_url: str, database: Database, make: Make) -> None:
+async def test_the_profile_and_outcomes_go_too_and_are_not_made_again(
+    database_url: str, database: Database, make: Make
+) -> None:
     async with running(database_url) as (app, client):
         await a_rich_customer(client, make)
+        crying = make(direction="inbound", channel="email", case="c", resolution="unresolved")
+        await store(client, crying, crying | {"id": "again"}, crying | {"id": "b", "customer": {"email": "b@b.it"}})
         await follow(app.state.services)
         before = await count(database, "customer_profiles")
-        assert (await client.delete(ANNA)).json()["found"]["customer_profiles"] == 1
-        assert await count(database, "customer_profiles") == before - 1
-        await follow(app.state.services)
-        assert await count(database, "customer_profiles") == before - 1
+        assert await count(database, "contact_outcomes") == 3
+        found = (await client.delete(ANNA)).json()["found"]
+        assert (found["customer_profiles"], found["contact_outcomes"]) == (1, 2)
+        for _ in range(2):
+            assert await count(database, "customer_profiles") == before - 1
+            assert await count(database, "contact_outcomes") == 1
+            await follow(app.state.services)
 
 
 def test_every_table_that_names_an_identity_is_in_the_list_or_says_why_not() -> None:

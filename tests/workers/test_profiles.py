@@ -328,14 +328,14 @@ def made_of(customer_id: UUID, now: datetime) -> storage.Profile:
 async def test_a_customer_whose_profile_cannot_be_made_does_not_hold_up_the_others(
     services: Services, database: Database, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    summarise = measures.summarise
+    find = measures.find
 
-    def fails(history: list[measures.Contact], **given: datetime) -> measures.Summary:
+    def fails(history: list[measures.Contact]) -> measures.Findings:
         if history[0].channel == "fax":
             raise ValueError("anna@example.com")
-        return summarise(history, **given, zone=None)
+        return find(history)
 
-    monkeypatch.setattr(measures, "summarise", lambda history, now, **_: fails(history, now=now))
+    monkeypatch.setattr(measures, "find", fails)
     await take(services, make(channel="fax"), *(make(customer={"crm_id": str(number)}) for number in range(5)))
     with capture_logs() as logs:
         await follow(services)

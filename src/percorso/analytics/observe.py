@@ -19,38 +19,22 @@ What the numbers mean is said at `cells.COUNTS` and `cells.SUMS`, and they are t
 from array import array
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
-import msgspec
 import numpy as np
+from asyncpg.pgproto.pgproto import UUID
 from numpy.typing import NDArray
 
 from percorso import ids
 from percorso.analytics import sketches
 from percorso.analytics.cells import COUNT, SUM
+from percorso.analytics.said import QUEUED, Told, read, tell
 from percorso.analytics.sketches import Floats, Ints
 from percorso.analytics.steps import CHANNEL_CODES, DIRECTION_CODES, FLAGS, FUNCTION_CODES
-from percorso.details import EmailEvent, PurchaseStatus, SocialAction, VisitPurpose
-from percorso.interaction import DEFAULT_DIRECTNESS, Directness, Outcome, Resolution
-from percorso.measures import buying, contacts, feelings, roles
-from percorso.measures.contacts import Feedback, Money, Rating, Sentiment
-
-
-class Found(Protocol):
-    """What came of a contact (`measures.outcomes.Outcome`)."""
-
-    @property
-    def response_seconds(self) -> float | None: ...  # noqa: D102 - as there
-    @property
-    def waiting(self) -> bool: ...  # noqa: D102
-    @property
-    def resolved_first(self) -> bool | None: ...  # noqa: D102
-    @property
-    def repeat(self) -> bool: ...  # noqa: D102
-    @property
-    def hand_offs(self) -> int: ...  # noqa: D102
-    @property
-    def switched(self) -> bool: ...  # noqa: D102
+from percorso.interaction import DEFAULT_DIRECTNESS
+from percorso.measures import contacts, feelings, roles
+from percorso.measures.contacts import Feedback, Sentiment
+from percorso.storage.outcomes import Outcome as Found
 
 
 class Observed(NamedTuple):
@@ -84,72 +68,6 @@ class Observed(NamedTuple):
     topics: Ints
 
 
-class _Said(msgspec.Struct, gc=False):
-    """Of a document, what is not in the columns beside it and is counted."""
-
-    ended_at: str | None = None
-    directness: Directness | None = None
-    agent: str | None = None
-    location: str | None = None
-    campaign: str | None = None
-    outcome: Outcome | None = None
-    resolution: Resolution | None = None
-    sentiment: Sentiment | None = None
-    feedback: list[Feedback] | None = None
-    topics: tuple[str, ...] | None = None
-    details: msgspec.Raw = msgspec.Raw()
-
-
-class _Call(msgspec.Struct, gc=False):
-    wait_seconds: float | None = None
-    duration_seconds: float | None = None
-
-
-class _Chat(msgspec.Struct, gc=False):
-    duration_seconds: float | None = None
-
-
-class _Placement(msgspec.Struct, gc=False):
-    cost: Money | None = None
-
-
-class _Mail(msgspec.Struct, gc=False):
-    event: EmailEvent | None = None
-
-
-class _Social(msgspec.Struct, gc=False):
-    action: SocialAction | None = None
-
-
-class _Site(msgspec.Struct, gc=False):
-    rating: Rating | None = None
-
-
-class _Visit(msgspec.Struct, gc=False):
-    purpose: VisitPurpose | None = None
-    basket: Money | None = None
-
-
-class _Purchase(msgspec.Struct, gc=False):
-    status: PurchaseStatus | None = None
-
-
-_said = msgspec.json.Decoder(_Said).decode
-_call = msgspec.json.Decoder(_Call | None).decode
-_chat = msgspec.json.Decoder(_Chat | None).decode
-_placement = msgspec.json.Decoder(_Placement | None).decode
-_mail = msgspec.json.Decoder(_Mail | None).decode
-_social = msgspec.json.Decoder(_Social | None).decode
-_site = msgspec.json.Decoder(_Site | None).decode
-_visit = msgspec.json.Decoder(_Visit | None).decode
-_purchase = msgspec.json.Decoder(_Purchase | None).decode
-
-CALLS: Final = frozenset(("phone", "video"))
-PLACED: Final = frozenset(("mail", "fax", "signage", "ad"))
-SITES: Final = frozenset(("review", "community"))
-_QUEUED: Final = CALLS | {"chat"}
-_BOUGHT: Final = (None, "placed", "paid")
-
 _LONGEST_SECONDS: Final = 1e9
 """30 years: what is said to have lasted longer did not, and its square must not outgrow a double."""
 
@@ -157,6 +75,10 @@ _BIT: Final = {name: 1 << number for name, number in COUNT.items()}
 _SCORED: Final = _BIT["scored"] | _BIT["felt"]
 _ABANDONED: Final = _BIT["abandoned"]
 _QUEUE: Final = _BIT["queued"]
+_HANDLED: Final = _BIT["handled"]
+_COMPLAINTS: Final = _BIT["complaints"]
+_NEGATIVE: Final = _BIT["negative"]
+_REPEATS: Final = _BIT["repeats"]
 _REACHED_OUT: Final = _BIT["reached_out"]
 _RESOLUTIONS: Final[Mapping[str | None, int]] = {
     None: 0,
@@ -165,6 +87,14 @@ _RESOLUTIONS: Final[Mapping[str | None, int]] = {
     **dict.fromkeys(("unresolved", "escalated", "follow_up"), _BIT["settled"] | _BIT["unresolved"]),
 }
 _UNRESOLVED: Final = _BIT["unresolved"]
+_STEP_COMPLAINT: Final = FLAGS["complaint"]
+_STEP_NEGATIVE: Final = FLAGS["negative"]
+_STEP_UNRESOLVED: Final = FLAGS["unresolved"]
+_STEP_REPEAT: Final = FLAGS["repeat"]
+_STEP_PURCHASE: Final = FLAGS["purchase"]
+_CHANNELS: Final[dict[str, int]] = dict(CHANNEL_CODES)
+_FUNCTIONS: Final[dict[str | None, int]] = {None: 0, **dict(FUNCTION_CODES)}
+_DIRECTIONS: Final[dict[str, int]] = dict(DIRECTION_CODES)
 _SENTIMENT: Final = SUM["sentiment"], SUM["sentiment_squared"]
 _WAIT: Final = SUM["wait_seconds"], SUM["wait_seconds_squared"]
 _HANDLING: Final = SUM["handling_seconds"], SUM["handling_seconds_squared"]
@@ -180,7 +110,7 @@ class _Usual(dict[tuple[str, str, str | None], int]):
         if direction in {"inbound", "outbound"}:
             bits |= _BIT[direction]
         if direction == "inbound":
-            bits |= _QUEUE if channel in _QUEUED else 0
+            bits |= _QUEUE if channel in QUEUED else 0
             bits |= _REACHED_OUT if channel in contacts.ADDRESSED else 0
         self[said] = bits
         return bits
@@ -232,89 +162,71 @@ class Observer:
 
     def add(self, rows: Iterable[Any], outcomes: Mapping[Any, Found]) -> None:
         """Read these rows, with the outcomes there are by interaction and identity: some 5 µs each."""
-        words, usual, directions = self.words, self._usual, DIRECTION_CODES
-        channels: Mapping[str, int] = CHANNEL_CODES
-        functions: Mapping[str | None, int] = {None: 0, **FUNCTION_CODES}
-        numbers = []
-        entry = self.rows - 1
-        interactions, customers = [], []
-        for entry, row in enumerate(rows, self.rows):
-            interaction, identity, customer, touchpoint, channel, kind, function, direction, document = row
-            said = _said(document)
-            outcome = said.outcome
-            flags = usual[channel, direction, said.directness] | _RESOLUTIONS[said.resolution]
-            step = FLAGS["unresolved"] if flags & _UNRESOLVED else 0
-            rating = None
-            if said.details:
-                flags, step, rating = self._detailed(entry, channel, said, flags, step)
-            if flags & _QUEUE and outcome == "abandoned":
-                flags |= _ABANDONED
-            if said.ended_at and channel in _QUEUED and not flags & _BIT["handled"]:
-                flags |= self._ended(entry, interaction, said.ended_at)
-            if roles.is_complaint(direction, kind, outcome, rating):
-                flags |= _BIT["complaints"]
-                step |= FLAGS["complaint"]
-            if (sentiment := said.sentiment) is not None:
-                score, label = sentiment.score, sentiment.label
-                if score is not None:
-                    flags |= _SCORED
-                    self._add_sums(entry, _SENTIMENT, score)
-                if label is not None:
-                    flags |= _BIT["felt"]
-                if label == "negative" or (label is None and score is not None and score < 0):
-                    flags |= _BIT["negative"]
-                    step |= FLAGS["negative"]
-            if said.feedback:
-                self._answered(entry, said.feedback)
-            if said.topics:
-                self._topics.extend((entry, words[topic]) for topic in set(contacts.topics_of(said.topics)) if topic)
-            if (found := outcomes.get((interaction, identity))) is not None:
-                flags, step = self._came_of(entry, interaction, found, flags, step)
-            interactions.append(interaction.bytes)
-            customers.append(customer.bytes)
-            numbers.append((
-                touchpoint, channels[channel], functions[function], directions[direction], words[kind],
-                words[said.location], words[said.agent], words[said.campaign], flags, step,
-            ))  # fmt: skip
-        self.rows = entry + 1
+        interactions, customers, numbers = [], [], []
+        entry = self.rows
+        for row in rows:
+            interactions.append(row[0].bytes)
+            customers.append(row[2].bytes)
+            numbers.append(self._read(entry, row, outcomes.get((row[0], row[1]))))
+            entry += 1
+        self.rows = entry
         self._ids += b"".join(interactions)
         self._customers += b"".join(customers)
         for column, values in zip(self._plain.values(), zip(*numbers, strict=True), strict=False):
             column.extend(values)
 
-    def _detailed(self, entry: int, channel: str, said: _Said, flags: int, step: int) -> tuple[int, int, float | None]:
-        """What the details of a channel say: bits, bits of the step, a rating."""
-        rating = None
-        details = said.details
-        if channel in CALLS:
-            if call := _call(details):
-                if call.wait_seconds is not None and call.wait_seconds <= _LONGEST_SECONDS:
-                    flags |= _BIT["waited"]
-                    self._add_sums(entry, _WAIT, call.wait_seconds)
-                flags |= self._handled(entry, call.duration_seconds)
-        elif channel == "chat":
-            if chat := _chat(details):
-                flags |= self._handled(entry, chat.duration_seconds)
-        elif channel == "email":
-            if (mail := _mail(details)) and mail.event in contacts.REACTIONS:
-                flags &= ~_REACHED_OUT
-        elif channel == "social":
-            if (social := _social(details)) and social.action in contacts.REACTIONS:
-                flags &= ~_REACHED_OUT
-        elif channel in SITES:
-            if (site := _site(details)) and site.rating:
-                rating = contacts.rated(site.rating)
-        elif channel in PLACED:
-            if (placed := _placement(details)) and (cost := placed.cost) and cost.amount is not None:
-                self._costs.append((entry, cost.amount, self.words[cost.currency or contacts.NO_CURRENCY]))
-        elif channel in buying.VISITS:
-            if (visit := _visit(details)) and buying.bought(
-                visit.basket and visit.basket.amount, visit.purpose, said.outcome
-            ):
-                step |= FLAGS["purchase"]
-        elif channel == "purchase" and (purchase := _purchase(details)) and purchase.status in _BOUGHT:
-            step |= FLAGS["purchase"]
-        return flags, step, rating
+    def _read(self, entry: int, row: Any, found: Found | None) -> tuple[int, ...]:
+        """What `_plain` holds of one row, in that order."""
+        interaction, _, _, touchpoint, channel, kind, function, direction, document = row
+        said, words = read(document), self.words
+        flags = self._usual[channel, direction, said.directness] | _RESOLUTIONS[said.resolution]
+        step, rating = _STEP_UNRESOLVED if flags & _UNRESOLVED else 0, None
+        if (told := tell(channel, said)) is not None:
+            flags = (flags & ~_REACHED_OUT if told.reacts else flags) | self._detailed(entry, told)
+            step, rating = step | (_STEP_PURCHASE if told.bought else 0), told.rating
+        if flags & _QUEUE and said.outcome == "abandoned":
+            flags |= _ABANDONED
+        if said.ended_at and channel in QUEUED and not flags & _HANDLED:
+            flags |= self._ended(entry, interaction, said.ended_at)
+        if roles.is_complaint(direction, kind, said.outcome, rating):
+            flags, step = flags | _COMPLAINTS, step | _STEP_COMPLAINT
+        if said.sentiment is not None:
+            felt = self._felt(entry, said.sentiment)
+            flags, step = flags | felt, step | (_STEP_NEGATIVE if felt & _NEGATIVE else 0)
+        if said.feedback:
+            self._answered(entry, said.feedback)
+        if said.topics:
+            self._topics.extend((entry, words[topic]) for topic in set(contacts.topics_of(said.topics)) if topic)
+        if found is not None:
+            flags |= self._came_of(entry, interaction, found)
+            step |= _STEP_REPEAT if found.repeat else 0
+        return (
+            touchpoint, _CHANNELS[channel], _FUNCTIONS[function], _DIRECTIONS[direction], words[kind],
+            words[said.location], words[said.agent], words[said.campaign], flags, step,
+        )  # fmt: skip
+
+    def _detailed(self, entry: int, told: Told) -> int:
+        """What details say, in numbers."""
+        flags = 0
+        if told.wait is not None and told.wait <= _LONGEST_SECONDS:
+            flags = _BIT["waited"]
+            self._add_sums(entry, _WAIT, told.wait)
+        if told.handling is not None:
+            flags |= self._handled(entry, told.handling)
+        if (cost := told.cost) is not None and cost.amount is not None:
+            self._costs.append((entry, cost.amount, self.words[cost.currency or contacts.NO_CURRENCY]))
+        return flags
+
+    def _felt(self, entry: int, sentiment: Sentiment) -> int:
+        score, label, flags = sentiment.score, sentiment.label, 0
+        if score is not None:
+            flags = _SCORED
+            self._add_sums(entry, _SENTIMENT, score)
+        if label is not None:
+            flags |= _BIT["felt"]
+        if label == "negative" or (label is None and score is not None and score < 0):
+            flags |= _NEGATIVE
+        return flags
 
     def _add_sums(self, entry: int, columns: tuple[int, int], value: float) -> None:
         """Add a value to a sum, and its square to another."""
@@ -326,9 +238,9 @@ class Observer:
         if seconds is None or seconds > _LONGEST_SECONDS:
             return 0
         self._add_sums(entry, _HANDLING, seconds)
-        return _BIT["handled"]
+        return _HANDLED
 
-    def _ended(self, entry: int, interaction: Any, ended_at: str) -> int:
+    def _ended(self, entry: int, interaction: UUID, ended_at: str) -> int:
         """A duration by when it ended, where that is not before it began."""
         seconds = (ids.unix_ms(datetime.fromisoformat(ended_at.upper())) - ids.occurred_ms(interaction.bytes)) / 1000
         return self._handled(entry, seconds if seconds >= 0 else None)
@@ -349,8 +261,9 @@ class Observer:
                 self._add_sums(entry, _CES, feelings.effort(scaled))
             self._more.extend((entry, COUNT[name], 1) for name in names)
 
-    def _came_of(self, entry: int, interaction: Any, found: Found, flags: int, step: int) -> tuple[int, int]:
-        """What came of a contact: bits, and bits of the step."""
+    def _came_of(self, entry: int, interaction: UUID, found: Found) -> int:
+        """What came of a contact."""
+        flags = _REPEATS if found.repeat else 0
         if found.response_seconds is not None:
             flags |= _BIT["asked"] | _BIT["answered"]
             self._responses.append((entry, found.response_seconds))
@@ -360,14 +273,9 @@ class Observer:
             self._amounts.append(ids.occurred_ms(interaction.bytes) / 1000)
         if found.resolved_first is not None:
             flags |= _BIT["first_contacts"] | (_BIT["resolved_first"] if found.resolved_first else 0)
-        if found.repeat:
-            flags |= _BIT["repeats"]
-            step |= FLAGS["repeat"]
         if found.hand_offs:
             self._more.append((entry, COUNT["hand_offs"], found.hand_offs))
-        if found.switched:
-            flags |= _BIT["switches"]
-        return flags, step
+        return flags | (_BIT["switches"] if found.switched else 0)
 
     def observed(self, known: Mapping[str, int]) -> Observed:
         """What was read, in order of ids; `known` are the ids of all words that were met."""

@@ -1,6 +1,6 @@
 """Cases: which are open, and with which contact the others were closed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
@@ -67,7 +67,7 @@ def courses(contacts: Sequence[Contact]) -> dict[str, Course]:
     return found
 
 
-def cases(found: dict[str, Course]) -> Cases:
+def cases(found: Mapping[str, Course]) -> Cases:
     """The cases by whether they are settled."""
     waiting = [(case, course) for case, course in found.items() if not course.settled]
     waiting.sort(key=lambda each: each[1].last.id, reverse=True)

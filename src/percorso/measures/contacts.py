@@ -5,9 +5,9 @@ from functools import lru_cache
 from math import isfinite
 from sys import intern
 from typing import Final
-from uuid import UUID
 
 import msgspec
+from asyncpg.pgproto.pgproto import UUID
 
 from percorso import ids
 from percorso.details import EmailEvent, PurchaseStatus, SocialAction, VisitPurpose
@@ -45,16 +45,18 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
 class Contact(msgspec.Struct, eq=False, gc=False):
     """One interaction, as the measures see it; each is equal to itself alone, and as quick a key as there is.
 
-    `at` is its Unix time in ms and `offset` the sender's offset from UTC in minutes, None where it was given in UTC.
-    `threads` are the case and the conversation it belongs to: contacts that share one are about the same matter. `act`
-    is what was done in a mail or on a network, `rating` a review's from 0 to 1, `amount` what an order or a basket came
-    to, `order` and `order_status` which order it is of and what became of it.
+    `identity_id` is what it is stored under, `at` its Unix time in ms and `offset` the sender's offset from UTC in
+    minutes, None where it was given in UTC. `threads` are the case and the conversation it belongs to: contacts that
+    share one are about the same matter. `act` is what was done in a mail or on a network, `rating` a review's from 0 to
+    1, `amount` what an order or a basket came to, `order` and `order_status` which order it is of and what became of
+    it.
 
     `reaches_out`: the customer turned to the organisation, came to it, or wrote or called with something to say. Pages
     seen, purchases, self service and mere reactions (opened, clicked, liked …) are no such contacts.
     """
 
     id: UUID
+    identity_id: UUID
     at: int
     channel: str
     kind: str | None
@@ -166,12 +168,19 @@ _LABELS: Final = {"positive": 0.5, "neutral": 0.0, "mixed": 0.0, "negative": -0.
 
 
 def read(
-    interaction_id: UUID, channel: str, kind: str | None, function: str | None, direction: str, document: str | bytes
+    identity_id: UUID,
+    interaction_id: UUID,
+    channel: str,
+    kind: str | None,
+    function: str | None,
+    direction: str,
+    document: str | bytes,
 ) -> Contact:
     """The contact of a stored interaction: its columns and its document, which must be one that percorso stored."""
     said = _document(document)
     contact = Contact(
         interaction_id,
+        identity_id,
         ids.occurred_ms(interaction_id.bytes),
         intern(channel),
         None if kind is None else intern(kind),

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -22,6 +22,8 @@ from percorso.measures.repeats import (
 
 GAP: Final = timedelta(days=30)
 """A pause this long ends an episode, where nothing else is said."""
+
+_MS: Final = timedelta(milliseconds=1)
 
 End = Literal["pause", "case_closed", "open"]
 
@@ -64,90 +66,106 @@ class Effort:
     ]
 
 
+class Stretch(NamedTuple):
+    """The contacts of one episode, and the case whose closing ended it.
+
+    `switches` are the contacts at which the customer had switched channel; `hand_offs` those at which the matter passed
+    to another agent, once for each time.
+    """
+
+    within: Sequence[Contact]
+    case: str | None
+    switches: Sequence[Contact]
+    hand_offs: Sequence[Contact]
+
+
 def episodes(contacts: Sequence[Contact], *, gap: timedelta = GAP, now_ms: int) -> list[Episode]:
     """Cut contacts, in order of time, into episodes, oldest first; every contact is in exactly one.
 
-    A cut is made where more than `gap` passes between a contact and the next, and after the last contact of a case that
-    is settled (`cases.courses`). The last episode is `open` unless a case closed it or the gap has passed since.
+    They are cut as `cut` says. The last is `open` unless a case closed it or the gap has passed since.
     """
-    return cut(contacts, courses(contacts), first_contacts(contacts, find_repeats(contacts)), gap=gap, now_ms=now_ms)
+    stretches = cut(contacts, courses(contacts), gap=gap)
+    settled = dict(first_contacts(contacts, find_repeats(contacts)))
+    found = [_episode(stretch, "pause", settled) for stretch in stretches[:-1]]
+    if stretches:
+        last = stretches[-1]
+        passed = now_ms - last.within[-1].at > gap // _MS
+        found.append(_episode(last, "pause" if passed else "open", settled))
+    return found
 
 
-def cut(
-    contacts: Sequence[Contact],
-    how_cases_went: Mapping[str, Course],
-    first: Sequence[tuple[Contact, bool]],
-    *,
-    gap: timedelta,
-    now_ms: int,
-) -> list[Episode]:
-    """The episodes, where the courses of cases and the first contacts of matters are known already."""
-    gap_ms = gap // timedelta(milliseconds=1)
+def cut(contacts: Sequence[Contact], how_cases_went: Mapping[str, Course], *, gap: timedelta = GAP) -> list[Stretch]:
+    """Cut contacts, in order of time, oldest first.
+
+    A cut is made where more than `gap` passes between a contact and the next, and after the last contact of a case that
+    is settled (`cases.courses`).
+    """
+    gap_ms = gap // _MS
     closed = {course.last: case for case, course in how_cases_went.items() if course.settled}
-    settled = dict(first)
     found = []
     begin = 0
     for end, (contact, following) in enumerate(pairwise((*contacts, None)), 1):
         assert contact is not None  # noqa: S101 - only the last is, which follows
         case = closed.get(contact)
-        pause = (now_ms if following is None else following.at) - contact.at
-        if following is None or pause > gap_ms or case is not None:
-            by: End = "case_closed" if case is not None else "pause" if pause > gap_ms else "open"
-            found.append(_episode(contacts[begin:end], by, case, settled))
+        if following is None or following.at - contact.at > gap_ms or case is not None:
+            within = contacts[begin:end]
+            found.append(Stretch(within, case, _switches(within), _hand_offs(within)))
             begin = end
     return found
 
 
-def _episode(within: Sequence[Contact], by: End, case: str | None, settled: Mapping[Contact, bool]) -> Episode:
+def _episode(stretch: Stretch, otherwise: End, settled: Mapping[Contact, bool]) -> Episode:
+    """The episode of a stretch, which ended `otherwise` than by the closing of a case, where none closed."""
+    within = stretch.within
     first, last = within[0], within[-1]
     return Episode(
         began_at=ids.from_unix_ms(first.at),
         ended_at=ids.from_unix_ms(last.at),
         first_interaction_id=first.id,
         last_interaction_id=last.id,
-        ended_by=by,
-        case=case,
+        ended_by=otherwise if stretch.case is None else "case_closed",
+        case=stretch.case,
         interactions=len(within),
         by_channel=counts(within).by_channel,
-        channel_switches=_switches(within),
-        hand_offs=_hand_offs(within),
+        channel_switches=len(stretch.switches),
+        hand_offs=len(stretch.hand_offs),
         first_contact_resolution=first_contact_resolution(
             [settled[contact] for contact in within if contact in settled]
         ),
     )
 
 
-def _switches(within: Sequence[Contact]) -> int:
-    channels = [contact.channel for contact in within if contact.reaches_out]
-    return sum(before != after for before, after in pairwise(channels))
+def _switches(within: Sequence[Contact]) -> list[Contact]:
+    reached_out = [contact for contact in within if contact.reaches_out]
+    return [contact for before, contact in pairwise(reached_out) if before.channel != contact.channel]
 
 
-def _hand_offs(within: Sequence[Contact]) -> int:
+def _hand_offs(within: Sequence[Contact]) -> list[Contact]:
     """Transfers, and changes of the agent between contacts of one case or conversation.
 
-    The agent after a transfer is the one it was made to, not another hand-off.
+    A change is at the contact that the other agent had. The agent after a transfer is the one it was made to, not
+    another hand-off.
     """
     agents: dict[str, str | None] = {}
-    count = 0
+    found = []
     for contact in within:
         thread = contact.case or contact.conversation or ""
         before = agents.get(thread)
         if contact.agent is not None and thread:
-            count += before is not None and before != contact.agent
+            if before is not None and before != contact.agent:
+                found.append(contact)
             agents[thread] = contact.agent
         if contact.outcome == "transferred":
-            count += 1
+            found.append(contact)
             agents[thread] = None
-    return count
+    return found
 
 
-def effort(found: Sequence[Episode]) -> Effort:
-    """Episodes taken together."""
-    resolutions = [episode.first_contact_resolution for episode in found]
-    resolved, of = sum(each.resolved for each in resolutions), sum(each.of for each in resolutions)
+def effort(stretches: Sequence[Stretch], first: Sequence[tuple[Contact, bool]]) -> Effort:
+    """Episodes taken together, and the first contacts of matters, which are in one each."""
     return Effort(
-        len(found),
-        sum(episode.channel_switches for episode in found),
-        sum(episode.hand_offs for episode in found),
-        FirstContactResolution(resolved, of, round(resolved / of, 4) if of else None),
+        len(stretches),
+        sum(len(stretch.switches) for stretch in stretches),
+        sum(len(stretch.hand_offs) for stretch in stretches),
+        first_contact_resolution([settled for _, settled in first]),
     )

@@ -127,7 +127,7 @@ def _unanswered(evidence: Evidence) -> list[Id]:
     ]
 
 
-def _came_back(evidence: Evidence) -> list[Id]:
+def _came_back(evidence: Evidence) -> Sequence[Id]:
     since = evidence.since(_SEASON)
     found = [each.contact.id for each in evidence.repeats if each.contact.at >= since]
     return found if len(found) >= _MANY_REPEATS else []
@@ -163,7 +163,7 @@ def _felt_good(evidence: Evidence) -> list[Id]:
     return _felt(evidence, lambda score: score >= _STRONG)
 
 
-def _going(evidence: Evidence, direction: str) -> list[Id]:
+def _going(evidence: Evidence, direction: str) -> Sequence[Id]:
     going = evidence.sentiment.trend
     latest = evidence.sentiment.latest
     if going.direction != direction or latest is None or ids.unix_ms(latest.at) < evidence.since(_YEAR):
@@ -171,11 +171,11 @@ def _going(evidence: Evidence, direction: str) -> list[Id]:
     return [contact.id for contact in evidence.contacts if contact.sentiment is not None][-going.values :]
 
 
-def _falling(evidence: Evidence) -> list[Id]:
+def _falling(evidence: Evidence) -> Sequence[Id]:
     return _going(evidence, "falling")
 
 
-def _rising(evidence: Evidence) -> list[Id]:
+def _rising(evidence: Evidence) -> Sequence[Id]:
     return _going(evidence, "rising")
 
 

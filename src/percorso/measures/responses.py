@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from statistics import median
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from pydantic import Field
 
@@ -54,7 +54,7 @@ class Responses:
     ]
 
 
-class _Wait:
+class Wait:
     """A customer waiting: since which contact, how often they asked, and in which threads."""
 
     __slots__ = ("asked", "contact", "threads")
@@ -65,17 +65,29 @@ class _Wait:
         self.threads: set[str] = set()
 
 
-def responses(contacts: Sequence[Contact], now_ms: int) -> Responses:
+class Waits(NamedTuple):
+    """How the customer waited.
+
+    `answered` has each contact that a wait began with that was answered, and after how many seconds; `open` the waits
+    that go on, the longest first; `unthreaded` says how many contacts ask in no conversation or case.
+    """
+
+    answered: Sequence[tuple[Contact, float]]
+    open: Sequence[Wait]
+    unthreaded: int
+
+
+def find_waits(contacts: Sequence[Contact]) -> Waits:
     """Pair what asks with what answers, in order of time.
 
     A wait begins with a contact that asks for an answer (`roles.asks`) and ends with the next one in the same
     conversation or case that answers (`roles.answers`); asking again meanwhile is the same wait. It also ends,
     without a response time, where the customer reaches somebody on the spot (`roles.meets`) or a contact says that the
     matter is settled (`roles.settles`). Help desks call this the time to first response, taken here of every turn and
-    not of the first alone; medians, since a few forgotten ones carry a mean.
+    not of the first alone.
     """
-    open_: dict[str, _Wait] = {}
-    times: dict[str, list[float]] = {}
+    open_: dict[str, Wait] = {}
+    times: list[tuple[Contact, float]] = []
     unthreaded = 0
     for contact in contacts:
         within = contact.threads
@@ -93,20 +105,27 @@ def responses(contacts: Sequence[Contact], now_ms: int) -> Responses:
                 for thread in wait.threads:
                     del open_[thread]
                 if answered:
-                    times.setdefault(wait.contact.channel, []).append((contact.at - wait.contact.at) / 1000)
-    waits = _waits(open_, open_)
+                    times.append((wait.contact, (contact.at - wait.contact.at) / 1000))
+    return Waits(times, _waits(open_, open_), unthreaded)
+
+
+def responses(found: Waits, now_ms: int) -> Responses:
+    """The waits that were found; medians, since a few forgotten ones carry a mean."""
+    times: dict[str, list[float]] = {}
+    for contact, seconds in found.answered:
+        times.setdefault(contact.channel, []).append(seconds)
     return Responses(
-        _time([each for channel in times.values() for each in channel]),
+        _time([seconds for _, seconds in found.answered]),
         {channel: _time(each) for channel, each in sorted(times.items())},
-        len(waits),
-        [_unanswered(wait, now_ms) for wait in waits[: -NAMED - 1 : -1]],
-        unthreaded,
+        len(found.open),
+        [_unanswered(wait, now_ms) for wait in found.open[: -NAMED - 1 : -1]],
+        found.unthreaded,
     )
 
 
-def _ask(open_: dict[str, _Wait], contact: Contact) -> None:
+def _ask(open_: dict[str, Wait], contact: Contact) -> None:
     """Let the customer wait in the threads of this contact too; waits that it brings together are one."""
-    first, *others = [*_waits(open_, contact.threads), _Wait(contact)]
+    first, *others = [*_waits(open_, contact.threads), Wait(contact)]
     first.asked += 1
     first.threads.update(contact.threads)
     for other in others:
@@ -115,7 +134,7 @@ def _ask(open_: dict[str, _Wait], contact: Contact) -> None:
     open_ |= dict.fromkeys(first.threads, first)
 
 
-def _waits(open_: dict[str, _Wait], within: Iterable[str]) -> list[_Wait]:
+def _waits(open_: dict[str, Wait], within: Iterable[str]) -> list[Wait]:
     """The waits of these threads, each once, the longest first."""
     found = {id(open_[thread]): open_[thread] for thread in within if thread in open_}
     return sorted(found.values(), key=lambda wait: wait.contact.id)
@@ -125,7 +144,7 @@ def _time(seconds: Sequence[float]) -> ResponseTime:
     return ResponseTime(len(seconds), round(median(seconds), 3) if seconds else None)
 
 
-def _unanswered(wait: _Wait, now_ms: int) -> Unanswered:
+def _unanswered(wait: Wait, now_ms: int) -> Unanswered:
     first = wait.contact
     waiting = max(now_ms - first.at, 0) // 1000
     return Unanswered(first.id, wait.asked, first.channel, ids.from_unix_ms(first.at), waiting)

@@ -9,14 +9,15 @@ from pydantic import Field
 
 from percorso import ids
 from percorso.measures.buying import Buying, buying
-from percorso.measures.cases import Cases, cases, courses
+from percorso.measures.cases import Cases, cases
 from percorso.measures.complaints import Complaints, complaints
 from percorso.measures.contacts import Contact
 from percorso.measures.counts import Counts, Preferred, counts, preferred, zone_of
-from percorso.measures.episodes import GAP, Effort, cut, effort
+from percorso.measures.episodes import Effort, effort
 from percorso.measures.feelings import Feelings, Opinions, feedback, sentiment
+from percorso.measures.findings import Findings, find
 from percorso.measures.relationship import Evidence, Relationship, judge
-from percorso.measures.repeats import Repeats, find_repeats, first_contacts, repeats
+from percorso.measures.repeats import Repeats, repeats
 from percorso.measures.responses import Responses, responses
 
 
@@ -46,18 +47,21 @@ def summarise(contacts: Sequence[Contact], *, now: datetime, zone: tzinfo | None
 
     Each figure is defined where it is made. It is one computation without I/O, some 3 µs a contact.
     """
+    return sum_up(find(contacts), now=now, zone=zone)
+
+
+def sum_up(found: Findings, *, now: datetime, zone: tzinfo | None) -> Summary:
+    """Sum up contacts that were looked through already."""
+    contacts = found.contacts
     now_ms = ids.unix_ms(now)
     its_zone, zone_from = zone_of(contacts, zone)
-    again = find_repeats(contacts)
-    first = first_contacts(contacts, again)
-    how_cases_went = courses(contacts)
     evidence = Evidence(
         now_ms=now_ms,
         contacts=contacts,
         complaints=complaints(contacts),
-        responses=responses(contacts, now_ms),
-        repeats=again,
-        first_contacts=first,
+        responses=responses(found.waits, now_ms),
+        repeats=found.repeats,
+        first_contacts=found.first_contacts,
         sentiment=sentiment(contacts),
         feedback=feedback(contacts),
         buying=buying(contacts, now_ms, its_zone),
@@ -71,9 +75,9 @@ def summarise(contacts: Sequence[Contact], *, now: datetime, zone: tzinfo | None
         counts=counts(contacts),
         preferred=preferred(contacts, its_zone, zone_from),
         responses=evidence.responses,
-        repeats=repeats(contacts, again),
-        effort=effort(cut(contacts, how_cases_went, first, gap=GAP, now_ms=now_ms)),
-        cases=cases(how_cases_went),
+        repeats=repeats(contacts, found.repeats),
+        effort=effort(found.stretches, found.first_contacts),
+        cases=cases(found.courses),
         complaints=evidence.complaints,
         sentiment=evidence.sentiment,
         feedback=evidence.feedback,

@@ -80,7 +80,7 @@ async def _read(session: ReadSession, identity_ids: Sequence[UUID], low: UUID, h
     thread reads one slice the database looks for the next.
     """
     rows = await session.cursor(
-        "SELECT id, channel, kind, function, direction, document::text FROM interactions "
+        "SELECT identity_id, id, channel, kind, function, direction, document::text FROM interactions "
         "WHERE identity_id = ANY($1) AND id >= $2 AND id < $3",
         identity_ids,
         low,

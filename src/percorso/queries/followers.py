@@ -35,22 +35,27 @@ async def by_name(session: ReadSession, name: str) -> Follower | None:
     return None if row is None else Follower(*row)
 
 
-async def next_commits(session: ReadSession, after: Follower, *, limit: int) -> list[Commit]:
+async def next_commits(
+    session: ReadSession, after: Follower, *, limit: int, but_for: Sequence[str] = ()
+) -> list[Commit]:
     """The next rows of the commit log, at least `limit` of them where there are as many.
 
     Only those that no transaction that is still open can come before: a transaction id is given when a transaction
     first writes, and it may be committed after a later one. An earlier generation was written on another cluster, whose
     transactions have all ended. Rows of one transaction come together, so that a cursor never stands among them.
+    Those that say `but_for` in `what` come too, so that a cursor gets past them, and name nothing.
 
     Relies on the primary key `(generation, xid8, at)` of each partition.
     """
     rows = await session.fetch(
-        "SELECT generation, xid8, identity_ids, interaction_ids FROM commits WHERE (generation, xid8) > ($1, $2) "
+        "SELECT generation, xid8, CASE WHEN what = ANY($4) THEN '{}' ELSE identity_ids END, "
+        "CASE WHEN what = ANY($4) THEN '{}' ELSE interaction_ids END FROM commits WHERE (generation, xid8) > ($1, $2) "
         "AND (xid8 < pg_snapshot_xmin(pg_current_snapshot()) OR generation < (SELECT generation FROM deployment)) "
         "ORDER BY generation, xid8 FETCH FIRST $3 ROWS WITH TIES",
         after.generation,
         after.xid8,
         limit,
+        list(but_for),
     )
     return [Commit(*row) for row in rows]
 

@@ -1,7 +1,8 @@
 """The commit log: one row per transaction that stored or changed something, for whatever follows the changes.
 
 Also one where customers changed while no interaction did: whose identities are whose (`identity`), or what is said of
-them (`said`). It names those identities, and neither hours nor interactions.
+them (`said`). It names those identities, and neither hours nor interactions. And one where it was found anew what came
+of contacts (`outcome`), which follows from the others: who follows those for the sake of outcomes passes it over.
 """
 
 import struct
@@ -16,8 +17,8 @@ from percorso import ids
 from percorso.storage import copying
 from percorso.storage.database import WriteSession
 
-What = Literal["stored", "changed", "deleted", "identity", "said"]
-"""What a transaction did: with interactions; with whose they are; or with traits and consents (`said`)."""
+What = Literal["stored", "changed", "deleted", "identity", "said", "outcome"]
+"""What a transaction did: with interactions; whose they are; traits and consents (`said`); or what came of contacts."""
 
 _COLUMNS: Final = ("generation", "at", "what", "hours", "identity_ids", "interaction_ids")
 """Those that are given: the transaction's id is there by default."""
@@ -60,7 +61,9 @@ async def latest(session: WriteSession) -> AsyncIterator[Sequence[UUID]]:
     Within a transaction; relies on the primary key. There are no more than `_LATEST`.
     """
     rows = session.cursor(
-        "SELECT identity_ids FROM commits ORDER BY generation DESC, xid8 DESC LIMIT $1", _LATEST, prefetch=_FETCHED
+        "SELECT identity_ids FROM commits WHERE what <> 'outcome' ORDER BY generation DESC, xid8 DESC LIMIT $1",
+        _LATEST,
+        prefetch=_FETCHED,
     )
     async for row in rows:
         yield row["identity_ids"]

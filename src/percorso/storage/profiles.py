@@ -99,11 +99,12 @@ _SCORED: Final = (
 """SQL: the scores of profiles `p` by the present bounds, and the class that follows; $1 is the table of classes."""
 
 
-async def put(session: WriteSession, profiles: Sequence[Profile], classes: Sequence[Sequence[str]]) -> None:
+async def put(session: WriteSession, profiles: Sequence[Profile], classes: Sequence[Sequence[str]]) -> set[UUID]:
     """Store profiles, each in the place of the customer's older one, and class those who bought.
 
     `classes` has the class by the score of recency and by the mean of the other two. A profile whose customer is none
-    any more is left out; who erases a customer waits until this transaction ends. Locks are taken in order.
+    any more is left out; who erases a customer waits until this transaction ends. Locks are taken in order. Gives
+    the customers whose profiles were stored.
     """
     rows = [
         {name: getattr(profile, name) for name in _TYPES}
@@ -111,18 +112,19 @@ async def put(session: WriteSession, profiles: Sequence[Profile], classes: Seque
         for profile in sorted(profiles, key=lambda each: each.customer_id)
     ]
     updates = ", ".join(f"{name} = excluded.{name}" for name in (*_TYPES, *_SCORES) if name != "customer_id")
-    await session.execute(
+    stored = await session.fetch(
         "WITH held AS MATERIALIZED (SELECT p.* FROM jsonb_to_recordset($2::text::jsonb) "
         f"AS p({', '.join(f'{name} {type_}' for name, type_ in _TYPES.items())}) "
         "JOIN identities i ON i.identity_id = p.customer_id AND i.customer_id = p.customer_id FOR KEY SHARE OF i) "
         f"INSERT INTO customer_profiles ({_NAMES}, {_SCORE_NAMES}) "
         f"SELECT {_NAMES}, s.* FROM held p {_SCORED} "
         f"ON CONFLICT (customer_id) DO UPDATE SET {updates} "
-        "WHERE customer_profiles.computed_at <= excluded.computed_at",
+        "WHERE customer_profiles.computed_at <= excluded.computed_at RETURNING customer_id",
         # To asyncpg a tuple within a list is a record.
         [list(row) for row in classes],
         msgspec.json.encode(rows, enc_hook=str).decode(),
     )
+    return {row["customer_id"] for row in stored}
 
 
 async def forget(session: WriteSession, customer_ids: Sequence[UUID]) -> None:

@@ -1,23 +1,24 @@
-"""Keeps the profiles of customers: what their summaries say, ready so that customers can be found by it.
+"""Keeps the profiles of customers, and what came of their contacts, ready to be found and counted.
 
-It follows the commit log, and makes the profile of each customer anew whom that names. Time alone changes a profile
-too: those that were not made anew for long are, the oldest first; so are those who lost interactions with a month that
-was dropped, which names no one. A first pass goes through all customers there are. Whatever is done is done in slices,
-with a rest after each as long as it took: requests come first.
+A profile says what the customer's summary says, and the outcomes of contacts are what the summary counts. It follows
+the commit log, and makes the profile of each customer anew whom that names. Time alone changes a profile too: those
+that were not made anew for long are, the oldest first; so are those who lost interactions with a month that was
+dropped, which names no one. A first pass goes through all customers there are. Whatever is done is done in slices, with
+a rest after each as long as it took: requests come first.
 
-Two that do this at once do no harm: a profile only gives way to one computed later, and who is a customer is decided
-where it is stored.
+Two that do this at once do no harm: a profile and outcomes only give way to those computed later, and who is a customer
+is decided where they are stored.
 """
 
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import chain
 from operator import attrgetter
 from time import monotonic
-from typing import Final
+from typing import Final, TypeAlias
 
 import structlog
 from asyncpg import Record
@@ -26,15 +27,16 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from percorso import ids, measures
 from percorso.errors import UnknownCustomer
-from percorso.measures import Summary
+from percorso.measures import Contact, Summary
 from percorso.measures.rfm import CLASSES
 from percorso.ops import logs
 from percorso.queries import contacts, customers, followers, refreshing, rfm, traits
 from percorso.queries.followers import Commit, Follower
 from percorso.queries.profiles import FOLLOWER
 from percorso.storage import followers as cursors
-from percorso.storage import profiles
+from percorso.storage import outcomes, profiles
 from percorso.storage.database import ReadSession, is_away, reading, writing
+from percorso.storage.outcomes import Outcome
 from percorso.storage.profiles import Profile
 from percorso.storage.traits import Trait
 from percorso.workers.runtime import Worker
@@ -63,6 +65,10 @@ _CLASS_PAUSE_SECONDS: Final = 10.0
 _CLASS_SHARE: Final = 50
 """After buyers were classed, so many times as long passes until they are again."""
 _LONGEST_READ_SECONDS: Final = 3600
+Made: TypeAlias = tuple[Profile, list[Outcome]]
+"""A profile, and what came of that customer's contacts."""
+_OWN: Final = ("outcome",)
+"""What it says itself in the commit log."""
 
 
 def worker(engine: AsyncEngine, *, generation: int, max_age: timedelta) -> Worker:
@@ -104,7 +110,7 @@ class Profiles:
     async def _follow(self, follower: Follower) -> bool:
         """Take the next rows of the commit log."""
         async with reading(self._engine) as session:
-            commits = _some(await followers.next_commits(session, follower, limit=_COMMITS))
+            commits = _some(await followers.next_commits(session, follower, limit=_COMMITS, but_for=_OWN))
             if not commits:
                 return False
             named = set(chain.from_iterable(commit.identity_ids for commit in commits))
@@ -115,6 +121,8 @@ class Profiles:
         await self._refresh(set(present.values()))
         async with writing(self._engine) as session:
             await profiles.forget(session, list(named))
+            if gone := named - present.keys():
+                await outcomes.forget(session, self._generation, list(gone))
             await cursors.advance(session, FOLLOWER, commits[-1].generation, commits[-1].xid8)
         return True
 
@@ -143,9 +151,13 @@ class Profiles:
                 async with reading(self._engine) as session:
                     made, identity_ids = await _made(session, ordered[start : start + _SLICE])
                 async with writing(self._engine) as session:
-                    await profiles.put(session, made, CLASSES)
+                    stored = await profiles.put(session, [profile for profile, _ in made], CLASSES)
+                    current = [each for each in made if each[0].customer_id in stored]
+                    customers = {key: each.customer_id for each, _ in current for key in each.identity_ids}
+                    found = chain.from_iterable(came for _, came in current)
+                    await outcomes.put(session, self._generation, found, customers)
                     await profiles.forget(session, identity_ids)
-                self._bought |= any(profile.purchases for profile in made)
+                self._bought |= any(profile.purchases for profile, _ in made)
 
     async def _class(self) -> bool:
         """Class the next buyers by where the fifths of all lie; begin anew where that is some time ago."""
@@ -178,8 +190,8 @@ def _some(commits: Sequence[Commit]) -> Sequence[Commit]:
     return commits
 
 
-async def _made(session: ReadSession, customer_ids: Sequence[UUID]) -> tuple[list[Profile], list[UUID]]:
-    """The profiles of those that are customers, as of now, and all their identities.
+async def _made(session: ReadSession, customer_ids: Sequence[UUID]) -> tuple[list[Made], list[UUID]]:
+    """What is made of those that are customers, as of now, and all their identities.
 
     Who belongs to a customer is read first: so what changes meanwhile, which the commit log tells later, finds the
     profile by the identities that it names.
@@ -195,9 +207,9 @@ async def _made(session: ReadSession, customer_ids: Sequence[UUID]) -> tuple[lis
         try:
             if histories is None:
                 history = await contacts.of_customer(session, customer_id)
-                summary = await asyncio.to_thread(measures.summarise, history.contacts, now=now, zone=history.zone)
+                found = await asyncio.to_thread(_found, history.contacts, now, history.zone)
             else:
-                summary = await _summary([row for each in identity_ids for row in histories.get(each, ())], now, said)
+                found = await _found_in([row for each in identity_ids for row in histories.get(each, ())], now, said)
         except UnknownCustomer:
             continue
         except Exception as error:
@@ -206,16 +218,23 @@ async def _made(session: ReadSession, customer_ids: Sequence[UUID]) -> tuple[lis
             # Else the follower would try it again for ever, and come to no other.
             _log.warning("a profile cannot be made", customer_id=str(customer_id), **logs.described(error))
             continue
-        made.append(profile_of(summary, customer_id, identity_ids, said))
+        summary, came = found
+        made.append((profile_of(summary, customer_id, identity_ids, said), came))
     return made, every
 
 
-async def _summary(rows: Sequence[Record], now: datetime, said: Iterable[Trait]) -> Summary:
-    """The summary of interactions, in whatever order they are."""
+def _found(history: Sequence[Contact], now: datetime, zone: tzinfo | None) -> tuple[Summary, list[Outcome]]:
+    """The summary of contacts, given in order of time, and what came of each."""
+    found = measures.find(history)
+    return measures.sum_up(found, now=now, zone=zone), [Outcome(*each) for each in measures.outcomes(found)]
 
-    def made() -> Summary:
-        found = sorted((measures.read(*row[1:]) for row in rows), key=attrgetter("id"))
-        return measures.summarise(found, now=now, zone=contacts.zone_of(said))
+
+async def _found_in(rows: Sequence[Record], now: datetime, said: Iterable[Trait]) -> tuple[Summary, list[Outcome]]:
+    """The same of interactions, in whatever order they are."""
+
+    def made() -> tuple[Summary, list[Outcome]]:
+        history = sorted((measures.read(*row) for row in rows), key=attrgetter("id"))
+        return _found(history, now, contacts.zone_of(said))
 
     if len(rows) > _FEW:
         return await asyncio.to_thread(made)
