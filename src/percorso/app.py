@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from percorso.http import exports, interactions, openapi, problems, routers
 from percorso.http.access import SCOPES, Keys
+from percorso.http.analysing import Places
 from percorso.http.middleware import Bounded, EncodedSlashes, Observed
 from percorso.http.parameters import only_known
 from percorso.http.recorder import Recorder
@@ -113,6 +114,7 @@ async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) ->
     url = database.url_of(settings)
     policy = Policy.of(settings)
     engine = database.create_engine(url, settings)
+    analytics = Places(url, settings)
     try:
         await schema.require(engine)
         async with database.writing(engine) as session:
@@ -133,6 +135,7 @@ async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) ->
             yield Services(
                 settings=settings,
                 engine=engine,
+                analytics=analytics,
                 deployment=this,
                 identifiers=identifiers,
                 writer=writer,
@@ -149,6 +152,7 @@ async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) ->
             await recorder.stop()
             _log.info("stopped; everything taken is committed")
     finally:
+        await analytics.close()
         await engine.dispose()
 
 

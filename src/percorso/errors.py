@@ -10,12 +10,15 @@ PercorsoError
 ├── Unauthorized                401
 ├── Forbidden                   403
 ├── NotFound                    404
+├── NotAcceptable               406  nothing that `Accept` allows is offered
 ├── Conflict                    409  same source and id, other content
 ├── SharedIdentifier            409  it belongs to several customers: it is not one person's
 ├── CannotMerge                 409  no link can make these customers one
 ├── CannotRestore               409  a suspicion is not about an identifier that could be restored
+├── CannotMergeTouchpoints      409  a touchpoint cannot count as the other, or does not count as another
 ├── Decided                     409  a suspicion was decided otherwise before
 ├── Unavailable                 503  nothing was taken; repeat after `retry_after`
+│   └── TooMuch                 503  analytics that took too long; a narrower question may be answered
 └── StartupError                 —   the service cannot start, or a command cannot run; the message says what to do
 """
 
@@ -109,6 +112,12 @@ class NotFound(PercorsoError):
     code, status, title = "not_found", HTTPStatus.NOT_FOUND, "Not found"
 
 
+class NotAcceptable(PercorsoError):
+    """None of the media types that the caller accepts is offered."""
+
+    code, status, title = "not_acceptable", HTTPStatus.NOT_ACCEPTABLE, "Not offered in such a form"
+
+
 class UnknownCustomer(NotFound):
     """No identifier or customer id matches."""
 
@@ -139,6 +148,12 @@ class CannotMerge(PercorsoError):
     code, status, title = "cannot_merge", HTTPStatus.CONFLICT, "The customers cannot be merged"
 
 
+class CannotMergeTouchpoints(PercorsoError):
+    """A touchpoint cannot be made to count as the other, or does not count as another that it could be parted from."""
+
+    code, status, title = "cannot_merge_touchpoints", HTTPStatus.CONFLICT, "The touchpoints stand otherwise"
+
+
 class CannotRestore(PercorsoError):
     """A suspicion is not about an identifier that could be restored."""
 
@@ -159,6 +174,12 @@ class Unavailable(PercorsoError):
     def __init__(self, detail: str, *, retry_after: int = 1) -> None:
         super().__init__(detail)
         self.retry_after = retry_after
+
+
+class TooMuch(Unavailable):
+    """Analytics were given up: the answer took too long to find, or to wait for."""
+
+    code, title = "analytics_timeout", "The answer took too long"
 
 
 class StartupError(PercorsoError):

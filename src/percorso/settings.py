@@ -42,6 +42,15 @@ class Settings(BaseSettings):
     commit_timeout_seconds: PositiveInt = Field(10, description="A group commit that takes longer is tried anew.")
     pool_size: PositiveInt = Field(10, description="Database connections a process keeps for reading.")
     statement_timeout_seconds: PositiveInt = Field(30, description="A reading statement is cancelled after so long.")
+    analytics_connections: PositiveInt = Field(
+        2,
+        description="Database connections a process keeps for analytics alone, and how many of these it works on at "
+        "once; so they never take one from ingest or journeys.",
+    )
+    analytics_timeout: PositiveInt = Field(
+        20,
+        description="Seconds after which an analytics call is given up, with 503, its wait for a connection included.",
+    )
     connect_timeout_seconds: PositiveInt = Field(5, description="How long to wait for a new database connection.")
     max_event_bytes: Bytes = Field(64 * 1024, description="An interaction larger than this is rejected.")
     max_batch_bytes: Bytes = Field(

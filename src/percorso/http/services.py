@@ -8,7 +8,9 @@ from typing import Annotated, Final
 from fastapi import Depends, Request
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from percorso.analytics.deadline import Deadline
 from percorso.http.access import Keys
+from percorso.http.analysing import Analysis, Places
 from percorso.http.recorder import Recorder
 from percorso.ingest.erase import Eraser
 from percorso.ingest.identity import Identifiers
@@ -36,6 +38,7 @@ class Services:
 
     settings: Settings
     engine: AsyncEngine
+    analytics: Places
     deployment: Deployment
     identifiers: Identifiers
     writer: Writer
@@ -62,5 +65,26 @@ async def read_session(request: Request) -> AsyncIterator[ReadSession]:
         yield session
 
 
+async def analysis(request: Request) -> AsyncIterator[Analysis]:
+    """A call of analytics for the length of the request; nothing is lent to it before it asks."""
+    async with (await services(request)).analytics.call() as call:
+        yield call
+
+
+Analysing = Annotated[Analysis, Depends(analysis, scope="function")]
+
+
+async def analytics_session(analysing: Analysing) -> ReadSession:
+    """The read session of a call of analytics."""
+    return analysing.session
+
+
+async def deadline(analysing: Analysing) -> Deadline:
+    """The deadline of a call of analytics."""
+    return analysing.deadline
+
+
 Use = Annotated[Services, Depends(services)]
 Reads = Annotated[ReadSession, Depends(read_session, scope="function")]
+Analytics = Annotated[ReadSession, Depends(analytics_session, scope="function")]
+Within = Annotated[Deadline, Depends(deadline, scope="function")]

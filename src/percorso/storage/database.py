@@ -49,26 +49,44 @@ def parse_url(url: str) -> URL:
 
 def create_engine(url: str, settings: Settings) -> AsyncEngine:
     """The process's pool of reading connections."""
+    return _pool(
+        url,
+        settings,
+        name="percorso",
+        size=settings.pool_size,
+        longest=settings.statement_timeout_seconds,
+        # Each statement relies on one index whatever its parameters: to plan it anew for them costs more than it.
+        plan_cache_mode="force_generic_plan",
+    )
+
+
+def create_analytics_engine(url: str, settings: Settings) -> AsyncEngine:
+    """The process's pool for analytics: few connections, which are made when they are first needed."""
+    return _pool(
+        url,
+        settings,
+        name="percorso-analytics",
+        size=settings.analytics_connections,
+        longest=settings.analytics_timeout,
+        plan_cache_mode="auto",
+    )
+
+
+def _pool(url: str, settings: Settings, *, name: str, size: int, longest: int, plan_cache_mode: str) -> AsyncEngine:
+    """A pool of at most `size` connections, whose statements are ended after `longest` seconds."""
 
     async def open_() -> "asyncpg.Connection[asyncpg.Record]":
-        return await _open(
-            url,
-            settings,
-            name="percorso",
-            longest=settings.statement_timeout_seconds,
-            # Each statement relies on one index whatever its parameters: to plan it anew for them costs more than it.
-            plan_cache_mode="force_generic_plan",
-        )
+        return await _open(url, settings, name=name, longest=longest, plan_cache_mode=plan_cache_mode)
 
     engine = create_async_engine(
         parse_url(url),
         async_creator=open_,
-        pool_size=settings.pool_size,
+        pool_size=size,
         max_overflow=0,
         pool_timeout=settings.connect_timeout_seconds,
         pool_pre_ping=False,
         # The server ends a statement first, where it can be heard.
-        execution_options={_LONGEST: settings.statement_timeout_seconds + settings.connect_timeout_seconds},
+        execution_options={_LONGEST: longest + settings.connect_timeout_seconds},
     )
     event.listen(engine.sync_engine, "checkout", _still_open)
     return engine
