@@ -163,3 +163,14 @@ def test_adjusted_p_values_flag_what_the_step_up_procedure_rejects(given_: list[
         assert [each <= limit for each in given_ if not isnan(each)] == [
             each <= level for each in adjusted.tolist() if not isnan(each)
         ]
+
+
+def test_items_that_are_complaints_are_not_judged_for_it_nor_compared_with() -> None:
+    now = counts(usual(complaints=1000, negative=200), usual(complaints=60), usual())
+    found = find(now, 4 * now, same(3), complaining=np.array([True, False, False]))
+    complaints = found.signals["complaints"]
+    assert complaints.of.tolist() == [0, 1000, 1000]
+    assert complaints.others.share[1] == 0.02
+    assert complaints.others.above.tolist() == [False, True, False]
+    assert found.signals["negative"].others.above.tolist() == [True, False, False]
+    assert found.trouble[0] == 1000 + 200 + 50 + 30

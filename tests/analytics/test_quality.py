@@ -1,12 +1,14 @@
 """Contact quality: shares and means of contacts, the age of those that wait, and what changed."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from percorso.analytics import significance
 from percorso.analytics.cells import COUNT, COUNTS, SUM, SUMS
-from percorso.analytics.quality import MEASURES, changes, figures, waiting_seconds
-from percorso.analytics.sketches import Ints
+from percorso.analytics.quality import MEASURES, WAITING, columns, compared
+from percorso.analytics.sketches import Floats, Ints
 
 
 def counts(**named: int) -> Ints:
@@ -16,6 +18,17 @@ def counts(**named: int) -> Ints:
     return row
 
 
+def sums(since: float = 0) -> Floats:
+    row = np.zeros((1, len(SUMS)))
+    row[0, SUM["waiting_since"]] = since
+    return row
+
+
+def of(found: dict[str, list[Any]], each: str) -> dict[str, Any]:
+    """One value of each measure."""
+    return {name: found[f"{name}.{each}"][0] for name in MEASURES}
+
+
 USUAL = {
     "first_contacts": 200, "resolved_first": 150, "reached_out": 1000, "repeats": 100, "hand_offs": 300, "switches": 50,
     "asked": 400, "waiting": 20,
@@ -23,41 +36,48 @@ USUAL = {
 
 
 def test_each_measure_is_its_part_of_its_whole() -> None:
-    found = figures(counts(**USUAL))
-    assert {name: figure.value[0] for name, figure in found.items()} == {
+    found = columns(counts(**USUAL), sums(), as_of=0)
+    assert of(found, "value") == {
         "first_contact_resolution": 0.75,
         "repeat_contact_rate": 0.1,
         "hand_offs_per_contact": 0.3,
         "channel_switch_rate": 0.05,
         "unanswered_share": 0.05,
     }
-    assert all(figure.count[0] == USUAL[MEASURES[name].part] for name, figure in found.items())
-    assert all(figure.of[0] == USUAL[MEASURES[name].whole] for name, figure in found.items())
+    assert of(found, "count") == {name: USUAL[measure.part] for name, measure in MEASURES.items()}
+    assert of(found, "of") == {name: USUAL[measure.whole] for name, measure in MEASURES.items()}
 
 
 def test_of_no_contacts_there_is_no_share() -> None:
-    assert all(np.isnan(figure.value[0]) for figure in figures(counts()).values())
+    found = columns(counts(), sums(), as_of=0)
+    assert of(found, "value") == dict.fromkeys(MEASURES)
+    assert found[WAITING] == [None]
 
 
 def test_the_age_of_those_waiting_is_the_mean_of_theirs() -> None:
-    sums = np.zeros((1, len(SUMS)))
-    sums[0, SUM["waiting_since"]] = 1_000 + 4_000
-    assert waiting_seconds(counts(waiting=2), sums, 10_000).tolist() == [7_500]
-    assert waiting_seconds(counts(waiting=2), sums, 2_000).tolist() == [0]
-    assert np.isnan(waiting_seconds(counts(), np.zeros((1, len(SUMS))), 10_000)).all()
+    waiting = counts(waiting=2)
+    assert columns(waiting, sums(1_000 + 4_000), as_of=10_000)[WAITING] == [7_500]
+    assert columns(waiting, sums(1_000 + 4_000), as_of=2_000)[WAITING] == [0]
 
 
 def test_what_changed_by_more_than_chance_is_significant() -> None:
-    found = changes(counts(**USUAL), counts(**USUAL | {"repeats": 150, "hand_offs": 310, "resolved_first": 148}))
-    assert found["repeat_contact_rate"].difference[0] == pytest.approx(-0.05)
-    assert found["repeat_contact_rate"].significant[0]
-    assert not found["hand_offs_per_contact"].significant[0]
-    assert not found["first_contact_resolution"].significant[0]
+    found = compared(counts(**USUAL), counts(**USUAL | {"repeats": 150, "hand_offs": 310, "resolved_first": 148}))
+    assert found["repeat_contact_rate.change.before"] == [0.15]
+    assert found["repeat_contact_rate.change.difference"] == [-0.05]
+    assert of(found, "change.significant") == {
+        "first_contact_resolution": False,
+        "repeat_contact_rate": True,
+        "hand_offs_per_contact": False,
+        "channel_switch_rate": False,
+        "unanswered_share": False,
+    }
+    assert found["hand_offs_per_contact.change.test"] == ["z-test of two Poisson rates"]
+    assert found["repeat_contact_rate.change.test"] == ["two-proportion z-test"]
 
 
-def test_without_a_period_before_nothing_changed() -> None:
-    found = changes(counts(**USUAL), counts())
-    assert all(np.isnan(change.difference[0]) and not change.significant[0] for change in found.values())
+def test_without_a_period_before_there_is_no_change() -> None:
+    found = compared(counts(**USUAL), counts())
+    assert all(value == [None] for value in found.values())
 
 
 def test_rates_may_be_above_one_and_are_compared_as_counts_are() -> None:

@@ -35,8 +35,9 @@ class Signal(NamedTuple):
     whole: str
 
 
+COMPLAINTS: Final = Signal("complaints", "interactions")
 SIGNALS: Final = (
-    Signal("complaints", "interactions"),
+    COMPLAINTS,
     Signal("negative", "felt"),
     Signal("repeats", "reached_out"),
     Signal("unresolved", "settled"),
@@ -104,14 +105,19 @@ def trouble(counts: Ints) -> Ints:
     return np.asarray(sum(counts[:, COUNT[signal.part]] for signal in SIGNALS), np.int64)
 
 
-def find(counts: Ints, before: Ints, dimension: Ints) -> Problems:
+def find(counts: Ints, before: Ints, dimension: Ints, *, complaining: Flags | None = None) -> Problems:
     """Judge items by their counts in a period and in their history, both of shape (items, COUNTS).
 
     `dimension[i]` says what item i is, so that it is compared with others of its kind. Every share with enough behind
     it is tested against both others (`significance.shares`); since many are, their p-values are adjusted as Benjamini
     and Hochberg do, so that of all that is flagged at most one in twenty is to be expected by chance alone. Where so
     few are to be expected that a share is not about normally distributed, Fisher's exact test takes its place.
+
+    Items that are `complaining` consist of complaints by what they are: those are neither judged nor compared with.
     """
+    troubled = trouble(counts)
+    if complaining is not None:
+        counts, before = _without_complaints(counts, complaining), _without_complaints(before, complaining)
     of_all = _of_dimension(counts, dimension)
     parts = []
     for part, whole in SIGNALS:
@@ -126,7 +132,6 @@ def find(counts: Ints, before: Ints, dimension: Ints) -> Problems:
         for signal, (k, n, *_), history, others in zip(SIGNALS, parts[::2], compared[::2], compared[1::2], strict=True)
     }
     score = np.asarray(sum(judged.excess for judged in signals.values()), np.float64)
-    troubled = trouble(counts)
     worst = np.lexsort((np.arange(len(score)), -troubled, -score))
     return Problems(signals, troubled, score, worst[score[worst] > 0], int((~np.isnan(tested)).sum()))
 
@@ -143,6 +148,13 @@ def benjamini_hochberg(p_values: Floats) -> Floats:
     steps = p_values[order] * m / np.arange(1, m + 1)
     adjusted[order] = np.minimum(np.minimum.accumulate(steps[::-1])[::-1], 1.0)
     return adjusted
+
+
+def _without_complaints(counts: Ints, complaining: Flags) -> Ints:
+    """As if of these items it could not be said whether an interaction complains."""
+    left = counts.copy()
+    left[np.ix_(complaining, np.array([COUNT[COMPLAINTS.part], COUNT[COMPLAINTS.whole]]))] = 0
+    return left
 
 
 def _tested(k: Ints, n: Ints, other_k: Ints, other_n: Ints) -> Floats:

@@ -13,6 +13,7 @@ from percorso.analytics.cells import COUNTS
 from percorso.analytics.dimensions import NO_WORD, Dimension
 from percorso.analytics.problems import HISTORY, Problems
 from percorso.analytics.sketches import Ints
+from percorso.measures import roles
 from percorso.queries import examples, naming
 from percorso.queries.counted import counted
 from percorso.queries.examples import Example
@@ -68,33 +69,39 @@ async def find(session: ReadSession, start: datetime, end: datetime, *, by: Coll
         keys += [(dimension, key) for key in of_dimension.tolist()]
         parts.append(both.table(2, of_dimension)[0])
     counts, before = np.concatenate(parts, axis=1)
-    dimensions = np.array([_DIMENSIONS[dimension] for dimension, _ in keys], np.int64)
-    judged = await asyncio.to_thread(problems.find, counts, before, dimensions)
-    # What says no kind is no kind, though others are compared with it.
-    order = [entry for entry in judged.order.tolist() if keys[entry][1] != NO_WORD]
-    names = {
-        dimension: await naming.names(session, _DIMENSIONS[dimension], {keys[entry][1] for entry in order[:top]})
-        for dimension in by
-    }
-    named = [(entry, *keys[entry]) for entry in order[:top] if keys[entry][1] in names[keys[entry][0]]]
+    names = await _names(session, keys)
+    judged = await asyncio.to_thread(
+        problems.find,
+        counts,
+        before,
+        np.array([_DIMENSIONS[dimension] for dimension, _ in keys], np.int64),
+        complaining=np.array(
+            [key[0] == "kind" and roles.is_kind_of_complaint(names.get(key)) for key in keys], np.bool_
+        ),
+    )
+    # What says no kind is none, though others are compared with it.
+    order = [entry for entry in judged.order.tolist() if keys[entry] in names]
     wanted = [
         examples.Item(
             _DIMENSIONS[dimension],
             [key],
-            names[dimension][key] if dimension == "topic" else None,
+            names[dimension, key] if dimension == "topic" else None,
             [signal for signal, each in judged.signals.items() if each.flagged[entry]],
         )
-        for entry, dimension, key in named
+        for entry, (dimension, key) in ((entry, keys[entry]) for entry in order[:top])
     ]
     shown = await examples.newest(session, wanted, start, end)
-    return Found(
-        since,
-        everything[0, 0],
-        counts,
-        judged,
-        len(order),
-        [
-            Item(dimension, names[dimension][key], entry, some)
-            for (entry, dimension, key), some in zip(named, shown, strict=True)
-        ],
-    )
+    items = [
+        Item(keys[entry][0], names[keys[entry]], entry, some) for entry, some in zip(order[:top], shown, strict=True)
+    ]
+    return Found(since, everything[0, 0], counts, judged, len(order), items)
+
+
+async def _names(session: ReadSession, keys: Sequence[tuple[By, int]]) -> dict[tuple[By, int], str]:
+    """What these are called; that of no kind has no name."""
+    found: dict[tuple[By, int], str] = {}
+    for by in dict.fromkeys(by for by, _ in keys):
+        of_dimension = [key for each, key in keys if each == by and (by == "touchpoint" or key != NO_WORD)]
+        names = await naming.names(session, _DIMENSIONS[by], of_dimension)
+        found |= {(by, key): name for key, name in names.items()}
+    return found

@@ -7,6 +7,7 @@ from pydantic import AwareDatetime, BaseModel, Field
 
 from percorso.analytics.problems import FEWEST, HISTORY, RATIO
 from percorso.analytics.significance import EXACT, LEVEL, POISSON_RATES, TWO_PROPORTIONS
+from percorso.http.documents.analytics_figures import Period
 from percorso.http.documents.base import like
 from percorso.http.documents.examples import INTERACTION_ID, Example
 
@@ -26,6 +27,15 @@ _RANGE: Final = {
     "to": "2026-11-25T00:00:00.000Z",
     "as_of": "2026-11-25T09:00:12.481Z",
 }
+
+
+def flat(nested: Example, before: str = "") -> Example:
+    """The same with dotted names, as it stands in a table."""
+    found: Example = {}
+    for name, value in nested.items():
+        found |= flat(value, f"{before}{name}.") if isinstance(value, dict) else {f"{before}{name}": value}
+    return found
+
 
 _COMPLAINTS: Final[Example] = {
     "count": 64, "of": 1840, "share": 0.0348, "history": 0.0162, "history_p_value": 0.000003, "rising": True,
@@ -65,7 +75,8 @@ _PROBLEM: Final[Example] = {
 }
 
 SIGNALS: Final = {
-    "complaints": "complaints, of all interactions",
+    "complaints": "complaints, of all interactions; a kind that begins with `complaint` has none, since it is nothing "
+    "else",
     "negative": "negative sentiment, of the interactions with any sentiment: labelled so, or scored below 0 without a "
     "label",
     "repeats": "repeat contacts, of the contacts with which customers reached out: no later than 7 days after another "
@@ -73,6 +84,10 @@ SIGNALS: Final = {
     "unresolved": "those left unresolved, escalated or to be followed up, of the interactions that say a resolution",
 }
 """What each signal is, and what its share is taken of."""
+
+
+PROBLEM_ROW: Final[Example] = flat(_PROBLEM | {"examples": [INTERACTION_ID]})
+"""What a row of the table of problems looks like."""
 
 
 class SignalDocument(BaseModel):
@@ -177,12 +192,12 @@ class ProblemsDocument(BaseModel):
     model_config = like(
         _RANGE
         | {
-            "history_from": "2026-06-28T00:00:00.000Z",
+            "history": {"from": "2026-06-28T00:00:00.000Z", "to": "2026-10-26T00:00:00.000Z"},
             "method": {
                 "test": TWO_PROPORTIONS, "test_of_few": EXACT, "correction": "Benjamini–Hochberg", "level": LEVEL,
                 "comparisons": 412,
             },
-            "all": {
+            "total": {
                 "interactions": 20110, "complaints": 362, "negative": 1466, "repeats": 513, "unresolved": 301,
                 "trouble": 2642,
             },
@@ -193,10 +208,10 @@ class ProblemsDocument(BaseModel):
 
     from_: _From
     to: _To
-    history_from: AwareDatetime = Field(description="Where the history begins.")
     as_of: _AsOf
+    history: Period = Field(description="What each item's own history is.")
     method: Method
-    all: AllTrouble
+    total: AllTrouble
     found: int = Field(description="How many problems there are; `top` of them are in `items`.")
     items: list[ProblemItem]
 
@@ -257,6 +272,9 @@ class QualityFigure(PointFigure):
     change: ChangeDocument
 
 
+QUALITY_ROW: Final[Example] = {"name": "support-line", "contacts": 1312} | flat(_QUALITY)
+"""What a row of the table of contact quality looks like."""
+
 MEASURES: Final = {
     "first_contact_resolution": "First-contact resolution: matters (a case, a conversation, or a contact with neither) "
     "that the first contact settled, of those whose first contact says how it ended. It settled a matter where it says "
@@ -278,7 +296,7 @@ MEASURES: Final = {
 class QualityPoint(BaseModel):
     """Contact quality in an hour, day, week or month."""
 
-    model_config = like({"start": "2026-11-01T23:00:00.000Z"} | _POINT)
+    model_config = like({"start": "2026-11-02T00:00:00+01:00"} | _POINT)
 
     start: AwareDatetime = Field(description="Where it begins; the first and the last may be cut by `from` and `to`.")
     first_contact_resolution: PointFigure
@@ -325,8 +343,8 @@ class ContactQuality(BaseModel):
             "by": "touchpoint",
             "interval": None,
             "tz": "UTC",
-            "before_from": "2026-09-26T00:00:00.000Z",
-            "all": _QUALITY,
+            "before": {"from": "2026-09-26T00:00:00.000Z", "to": "2026-10-26T00:00:00.000Z"},
+            "total": _QUALITY,
             "found": 1,
             "items": [{"name": "support-line", "contacts": 1312} | _QUALITY | {"series": None}],
         }
@@ -334,12 +352,12 @@ class ContactQuality(BaseModel):
 
     from_: _From
     to: _To
-    before_from: AwareDatetime = Field(description="Where the period before begins; it ends at `from`.")
     as_of: _AsOf
+    before: Period = Field(description="The period of the same length before.")
     by: Literal["touchpoint", "channel", "kind"]
     interval: Literal["hour", "day", "week", "month"] | None
     tz: str
-    all: QualityFigures = Field(description="Of everything.")
+    total: QualityFigures = Field(description="Of everything.")
     found: int = Field(
         description="How many touchpoints, channels or kinds there are with any contact; `top` of them are in `items`."
     )
