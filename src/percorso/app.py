@@ -30,7 +30,7 @@ from percorso.settings import Settings
 from percorso.storage import api_keys, database, deployment, schema
 from percorso.storage.database import WriteSession
 from percorso.workers import erasures as erasures_worker
-from percorso.workers import partitions, profiles, retention
+from percorso.workers import partitions, profiles, retention, rollups
 from percorso.workers.runtime import Runtime, Worker
 
 _log = structlog.get_logger("percorso.app")
@@ -163,6 +163,7 @@ def workers_of(services: Services) -> Sequence[Worker]:
     return (
         partitions.worker(engine),
         profiles.worker(engine, generation=services.deployment.generation, max_age=max_age),
+        rollups.worker(engine, generation=services.deployment.generation),
         retention.worker(database.url_of(settings), settings, services.policy),
         erasures_worker.worker(services.eraser),
     )

@@ -120,7 +120,7 @@ def _tell_social(said: Said) -> Told:
 
 def _tell_site(said: Said) -> Told | None:
     rating = _site(said.details).rating
-    return rating and Told(rating=contacts.rated(rating))
+    return None if rating is None else Told(rating=contacts.rated(rating))
 
 
 def _tell_placement(said: Said) -> Told | None:

@@ -1,13 +1,14 @@
 """Rollups: rows that each hold many cells, put in the place of those before."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Final, NamedTuple
 
 from percorso.storage.database import WriteSession
 
 LOCK: Final = 0x70657263_726F6C6C
-"""Advisory lock: taken alone by a transaction that changes rollups, steps or who is counted as whom."""
+"""Advisory lock: taken alone by whoever changes rollups and steps."""
 
 
 class Key(NamedTuple):
@@ -30,9 +31,19 @@ class Row(NamedTuple):
     mix: bytes | None = None
 
 
-async def hold(session: WriteSession) -> None:
-    """Wait until no other transaction changes rollups, and let none do so until this one ends."""
-    await session.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
+@asynccontextmanager
+async def held(session: WriteSession) -> AsyncIterator[None]:
+    """Within this block no other session changes rollups; it waits until that is so. In no transaction.
+
+    It lasts over several transactions: what is read in one may be written in the next.
+    """
+    await session.execute("SELECT pg_advisory_lock($1)", LOCK)
+    try:
+        yield
+    finally:
+        # Where the connection was lost, so was the lock.
+        if not session.is_closed():
+            await session.execute("SELECT pg_advisory_unlock($1)", LOCK)
 
 
 async def put(session: WriteSession, rows: Sequence[Row]) -> None:
