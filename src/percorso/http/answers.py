@@ -116,9 +116,14 @@ def json_response(content: Any, *, status: int = HTTPStatus.OK, headers: Mapping
 def page_response(request: Request, items: Iterable[Any], next_cursor: str | None, **members: Any) -> Response:
     """A page of a list, with the next one in a Link header, and an ETag; 304 where the caller has it already."""
     answer = json_response(members | {"items": list(items), "next_cursor": next_cursor})
+    return tagged(request, linked(request, answer, next_cursor))
+
+
+def linked(request: Request, answer: Response, next_cursor: str | None) -> Response:
+    """The answer with a Link header to the next page, where there is one."""
     if next_cursor is not None:
         answer.headers["Link"] = f'<{_following(request, next_cursor)}>; rel="next"'
-    return tagged(request, answer)
+    return answer
 
 
 def _following(request: Request, next_cursor: str) -> str:

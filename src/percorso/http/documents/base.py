@@ -47,6 +47,7 @@ _ERRORS = {
     401: "No valid key.",
     403: "The key lacks the scope.",
     404: "There is none.",
+    406: "None of the media types in `Accept` is offered; `offered` says which are.",
     408: "The body arrived too slowly.",
     409: "It stands against what is there: see `code`.",
     413: "The body is too large.",
