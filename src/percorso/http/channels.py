@@ -1,6 +1,5 @@
 """How each channel performs, when it is used, and how many of them customers use."""
 
-import asyncio
 from collections.abc import Sequence
 from math import isnan
 from typing import Any, Final
@@ -20,7 +19,7 @@ from percorso.http.access import MayRead
 from percorso.http.documents.analytics_figures import ChannelFigures
 from percorso.http.documents.base import answers as documented
 from percorso.http.ranges import Hours, TheHours, TheZone
-from percorso.http.services import Reads, Use
+from percorso.http.services import Analysing, Use
 from percorso.queries import followers, rollups
 from percorso.queries.rollups import MixRows, Parts
 
@@ -40,13 +39,14 @@ _USED: Final = ("one", "two", "three_or_more")
     responses=documented(ChannelFigures, says="The figures of every channel that was used."),
 )
 async def read_channels(
-    request: Request, _: MayRead, hours: TheHours, zone: TheZone, use: Use, session: Reads
+    request: Request, _: MayRead, hours: TheHours, zone: TheZone, use: Use, analysing: Analysing
 ) -> Response:
     """Read the figures of each channel in a period, and how they differ from the period before; most used first.
 
     `heat_map` says when each is used, by the weekday and the hour of the day in the time zone `tz`; `channels_used` how
     many of the customers use one, two, or more channels within the period.
     """
+    session = analysing.session
     as_of = await followers.as_of(session, rollups.FOLLOWER)
     periods = [hours, hours.before]
     ranges = [(each.start, each.end) for each in periods]
@@ -54,15 +54,15 @@ async def read_channels(
     together = await rollups.everywhere(session, Dimension.ALL, ranges, use.kept)
     at, counts = await rollups.volume(session, hours.start, hours.end)
     samples = await rollups.mix(session, hours.start, hours.end)
-    codes, now, before = await asyncio.to_thread(_figures, by_channel, periods)
-    [_all], all_now, all_before = await asyncio.to_thread(_figures, together, periods, [_ALL])
+    codes, now, before = await analysing.run(_figures, by_channel, periods)
+    [_all], all_now, all_before = await analysing.run(_figures, together, periods, [_ALL])
     named = await figures.currencies(session, now, before, all_now, all_before)
-    heat = await asyncio.to_thread(_heat, at, counts, zone)
+    heat = await analysing.run(_heat, at, counts, zone)
     [total] = figures.documents({}, all_now, all_before, named)
     items = figures.documents({"channel": [_NAMES.get(code) for code in codes]}, now, before, named)
     content = figures.said(hours, as_of, before=figures.period(hours.before), tz=zone.key) | {
         "total": total | {"heat_map": heat.sum(axis=2).tolist()},
-        "channels_used": await asyncio.to_thread(_used, samples),
+        "channels_used": await analysing.run(_used, samples),
         "items": [item | {"heat_map": heat[:, :, code].tolist()} for item, code in zip(items, codes, strict=True)],
     }
     return answers.tagged(request, answers.json_response(content))

@@ -1,6 +1,5 @@
 """How each touchpoint performs: all of them over a period, and one over time."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
@@ -23,7 +22,7 @@ from percorso.http.documents.analytics_figures import TouchpointFigures, Touchpo
 from percorso.http.documents.base import answers as documented
 from percorso.http.parameters import Cursor, Limit, Slug
 from percorso.http.ranges import Hours, TheHours, TheZone
-from percorso.http.services import Reads, Use
+from percorso.http.services import Analysing, Use
 from percorso.http.touchpoints import document
 from percorso.queries import followers, rollups, touchpoints, words
 from percorso.queries.rollups import HourRows, Parts
@@ -61,7 +60,7 @@ async def read_touchpoints(
     _: MayRead,
     hours: TheHours,
     use: Use,
-    session: Reads,
+    analysing: Analysing,
     sort: Annotated[
         Sort,
         Query(description="By what: those with most of it first, or in the order in which they were registered."),
@@ -74,6 +73,7 @@ async def read_touchpoints(
     Touchpoints are described by hand, or were named by interactions (`discovered`). The period before is of the same
     length and ends where this one begins.
     """
+    session = analysing.session
     as_of = await followers.as_of(session, rollups.FOLLOWER)
     before = hours.before
     ranges = [(hours.start, hours.end), (before.start, before.end)]
@@ -82,7 +82,7 @@ async def read_touchpoints(
         after = touchpoints.FIRST if cursor is None else touchpoints.position(cursor)
         page = await touchpoints.page(session, limit=limit, after=after)
     else:
-        keys, counts = await asyncio.to_thread(parts.counts, hours.start, hours.end, sort)
+        keys, counts = await analysing.run(parts.counts, hours.start, hours.end, sort)
         page = await touchpoints.ranked(
             session,
             dict(zip(keys.tolist(), counts.tolist(), strict=True)),
@@ -91,11 +91,11 @@ async def read_touchpoints(
             by=sort,
         )
     ids = np.array([row["touchpoint_id"] for row in page.items], np.int64)
-    now, earlier = await asyncio.to_thread(_totals, parts, (hours, before), ids)
+    now, earlier = await analysing.run(_totals, parts, (hours, before), ids)
     named = await figures.currencies(session, now, earlier)
     known = [document(row) for row in page.items]
     leading = {name: [each[name] for each in known] for name in (known[0] if known else ())}
-    items = await asyncio.to_thread(figures.documents, leading, now, earlier, named)
+    items = await analysing.run(figures.documents, leading, now, earlier, named)
     others = figures.said(hours, as_of, before=figures.period(before))
     return answers.page_response(request, items, page.next_cursor, **others)
 
@@ -118,7 +118,7 @@ async def read_touchpoint_stats(
     _: MayRead,
     hours: TheHours,
     zone: TheZone,
-    session: Reads,
+    analysing: Analysing,
     interval: Annotated[
         Interval, Query(description="How long each point is, in the time zone; weeks begin on Monday.")
     ] = "day",
@@ -135,15 +135,16 @@ async def read_touchpoint_stats(
     first and the last point may be cut by `from` and `to`.
     """
     begun = _begun(hours, interval, zone, 1 if by is None else top + 1)
+    session = analysing.session
     touchpoint = await touchpoints.by_slug(session, slug)
     dimension = Dimension.ALL if by is None else _DIMENSIONS[by]
     as_of = await followers.as_of(session, rollups.FOLLOWER)
     rows = await rollups.at_one(session, [touchpoint["touchpoint_id"]], dimension, hours.start, hours.end)
-    found = await asyncio.to_thread(_series, rows, begun, None if by is None else top)
+    found = await analysing.run(_series, rows, begun, None if by is None else top)
     named = await figures.currencies(session, found.all)
     values = await _values(session, dimension, found)
     others = figures.said(hours, as_of, slug=touchpoint["slug"], interval=interval, tz=zone.key, by=by)
-    content = await asyncio.to_thread(_content, found, begun, None if by is None else values, named)
+    content = await analysing.run(_content, found, begun, None if by is None else values, named)
     return answers.tagged(request, answers.json_response(others | content))
 
 

@@ -5,7 +5,7 @@ days from months, and what is between from years. Of a single touchpoint there a
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
@@ -114,9 +114,10 @@ def _size(packed: Packed) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What was read of all touchpoints: the slots asked for, and the packed cells of the rows they are in."""
+    """What was read of all touchpoints: the packed cells of rows, and those of them that were needed unpacked."""
 
-    parts: Sequence[tuple[Piece, Packed]]
+    rows: Mapping[tuple[Level, datetime], Packed]
+    _unpacked: dict[tuple[Level, datetime], Cells] = field(default_factory=dict)
 
     def counts(self, start: datetime, end: datetime, name: str) -> tuple[Ints, Ints]:
         """The keys there are in a range, and one of `cells.COUNTS` of each, without a look at the sketches."""
@@ -139,11 +140,13 @@ class Parts:
 
     def _cells(self, start: datetime, end: datetime) -> Iterator[tuple[Cells, NDArray[np.bool_]]]:
         """The cells of each row that has some of a range, and which of them are in it; it must be one of those read."""
-        wanted = set(pieces(start, end))
-        for piece, packed in self.parts:
-            if piece in wanted:
-                found = cells.unpack(packed)
-                yield found, (found.slot >= piece.first) & (found.slot < piece.last)
+        for level, begun, first, last in pieces(start, end):
+            row = level, begun
+            if row in self.rows:
+                found = self._unpacked.get(row)
+                if found is None:
+                    found = self._unpacked[row] = cells.unpack(self.rows[row])
+                yield found, (found.slot >= first) & (found.slot < last)
 
 
 async def everywhere(
@@ -153,8 +156,8 @@ async def everywhere(
 
     Relies on the primary key.
     """
-    wanted = list(dict.fromkeys(piece for start, end in ranges for piece in pieces(start, end)))
-    places = list(dict.fromkeys((int(dimension), int(piece.level), piece.start) for piece in wanted))
+    wanted = dict.fromkeys((piece.level, piece.start) for start, end in ranges for piece in pieces(start, end))
+    places = [(int(dimension), int(level), start) for level, start in wanted]
     known = [kept.get(place) for place in places]
     rows = await session.fetch(
         "SELECT r.level, r.start, v.version, v.version = wanted.known AS same, "
@@ -173,19 +176,15 @@ async def everywhere(
         EVERYWHERE,
     )
     before = dict(zip(places, known, strict=True))
-    found: dict[tuple[int, datetime], Packed] = {}
-    for row in rows:
-        place = (int(dimension), row["level"], row["start"])
-        same = before[place] if row["same"] else None
-        if same is None:
-            packed = Packed(row["cells"], row["customers"], row["responses"], row["costs"])
-            kept.put(place, row["version"], packed)
-        else:
-            packed = same[1]
-        found[row["level"], row["start"]] = packed
-    return Parts([
-        (piece, found[int(piece.level), piece.start]) for piece in wanted if (int(piece.level), piece.start) in found
-    ])  # fmt: skip
+    found: dict[tuple[Level, datetime], Packed] = {}
+    for level, start, version, same, *data in rows:
+        place = (int(dimension), level, start)
+        was = before[place] if same else None
+        packed = Packed(*data) if was is None else was[1]
+        if was is None:
+            kept.put(place, version, packed)
+        found[Level(level), start] = packed
+    return Parts(found)
 
 
 class Hours(NamedTuple):
