@@ -76,9 +76,7 @@ def expected(items: list[Item]) -> dict[str, Any]:
     direct = sum(item["channel"] in {"phone", "chat"} for item in items) + sum(i["channel"] == "mail" for i in items)
     felt = [item["sentiment"] for item in items if "sentiment" in item]
     scores = [each["score"] for each in felt if "score" in each]
-    negative = sum(
-        each["label"] == "negative" if "label" in each else each["score"] < 0 for each in felt
-    )
+    negative = sum(each["label"] == "negative" if "label" in each else each["score"] < 0 for each in felt)
     answers: dict[str, list[float]] = defaultdict(list)
     for item in items:
         for each in item.get("feedback", ()):
@@ -324,7 +322,9 @@ async def test_a_series_has_no_gaps_and_says_null_of_what_is_not_known(
     empty = document["items"][0]
     assert (empty["customers"], empty["inbound_share"], empty["response_time"]["p50"]) == (0, None, None)
     for path in ("/v1/touchpoints/line/stats", "/v1/analytics/channels"):
-        document = await told(client, path, start=datetime(2020, 1, 1, tzinfo=UTC), end=datetime(2020, 1, 2, tzinfo=UTC))
+        document = await told(
+            client, path, start=datetime(2020, 1, 1, tzinfo=UTC), end=datetime(2020, 1, 2, tzinfo=UTC)
+        )
         assert document["total"]["interactions"] == 0
 
 
@@ -332,7 +332,14 @@ async def test_of_many_values_those_with_most_interactions_are_told_apart(
     client: httpx.AsyncClient, services: Services, make: Make
 ) -> None:
     items = [
-        make(touchpoint="line", agent=agent, occurred_at=f"2026-03-0{day}T10:00:00Z", kind="k", campaign="c", location="l")
+        make(
+            touchpoint="line",
+            agent=agent,
+            occurred_at=f"2026-03-0{day}T10:00:00Z",
+            kind="k",
+            campaign="c",
+            location="l",
+        )
         for agent, count in (("A", 1), ("B", 3), (None, 4), ("D", 2))
         for number in range(count)
         for day in (1 + number % 2,)
@@ -369,7 +376,10 @@ async def test_channels_say_how_many_of_them_customers_use(
     await store_all(client, items)
     await roll(services)
     document = await told(
-        client, "/v1/analytics/channels", start=datetime(2026, 1, 1, 5, tzinfo=UTC), end=datetime(2026, 7, 1, tzinfo=UTC)
+        client,
+        "/v1/analytics/channels",
+        start=datetime(2026, 1, 1, 5, tzinfo=UTC),
+        end=datetime(2026, 7, 1, tzinfo=UTC),
     )
     assert document["channels_used"] == {"sampled": 4, "one": 0.5, "two": 0.25, "three_or_more": 0.25}
     assert [item["channel"] for item in document["items"]][0] == "phone"
@@ -388,7 +398,13 @@ async def test_response_times_are_within_their_error(client: httpx.AsyncClient, 
         asked = begin + timedelta(minutes=number)
         for at, direction in ((asked, "inbound"), (asked + timedelta(seconds=each), "outbound")):
             items.append(
-                make(occurred_at=at.isoformat(), channel="email", touchpoint="box", direction=direction, customer=customer)
+                make(
+                    occurred_at=at.isoformat(),
+                    channel="email",
+                    touchpoint="box",
+                    direction=direction,
+                    customer=customer,
+                )
             )
     await store_all(client, items)
     await follow(services)

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from pyarrow import parquet
 
 from exchanges import check_problem, pointers, store, store_all
+from following import follow
 from rolling import roll
 from support import Make, running
 
@@ -35,6 +36,12 @@ async def read(client: httpx.AsyncClient, path: str, **params: Any) -> Item:
     assert answer.status_code == 200, answer.text
     found: Item = answer.json()
     return found
+
+
+async def count(app: FastAPI) -> None:
+    """Let all that is stored be counted, with what came of contacts."""
+    await follow(app.state.services)
+    await roll(app.state.services)
 
 
 def at(periods_ago: int, number: int) -> str:
@@ -64,7 +71,7 @@ async def test_a_topic_that_grew_worse_is_found_with_its_newest_examples(service
     app, client = service
     items = calls(make, topic="Billing", now=40, first=0) + calls(make, topic="delivery", now=5, first=200)
     await store_all(client, items)
-    await roll(app.state.services)
+    await count(app)
     found = await read(client, PROBLEMS, by="topic")
     assert found["from"] == "2026-03-20T00:00:00.000Z"
     assert found["history"] == {"from": "2026-02-08T00:00:00.000Z", "to": "2026-03-20T00:00:00.000Z"}
@@ -95,7 +102,7 @@ async def test_each_dimension_names_its_own_items_and_examples(service: Service,
     for item in items:
         item["kind"] = "billing_call" if item["touchpoint"] == "billing-line" else "other_call"
     await store_all(client, items)
-    await roll(app.state.services)
+    await count(app)
     found = await read(client, PROBLEMS)
     named = {(item["by"], item["name"]): item for item in found["items"]}
     assert named.keys() == {("topic", "billing"), ("kind", "billing_call"), ("touchpoint", "billing-line")}
@@ -124,7 +131,7 @@ async def test_examples_of_a_rare_topic_are_found_among_many_others_and_none_is_
     ]
     receipt = await store(client, rare.pop(39))
     await store_all(client, rare + others)
-    await roll(app.state.services)
+    await count(app)
     await client.delete(f"/v1/interactions/{receipt[0]['interaction_id']}")
     [item] = [item for item in (await read(client, PROBLEMS, by="topic"))["items"] if item["name"] == "rare"]
     shown = [(await client.get(example["href"])).json()["id"] for example in item["examples"]]
@@ -158,7 +165,7 @@ async def test_complaints_repeats_and_unresolved_ones_are_trouble_too(service: S
         for number in range(200)
     ]
     await store_all(client, bad + good)
-    await roll(app.state.services)
+    await count(app)
     found = await read(client, PROBLEMS, by="touchpoint")
     [item] = found["items"]
     assert item["name"] == "bad-line"
@@ -179,7 +186,7 @@ async def test_a_kind_of_complaint_is_no_problem_for_that(service: Service, make
         for number in range(100)
     ]
     await store_all(client, items)
-    await roll(app.state.services)
+    await count(app)
     found = await read(client, PROBLEMS, by="kind")
     assert (found["total"]["complaints"], found["items"]) == (100, [])
 
@@ -188,7 +195,7 @@ async def test_problems_are_a_table(service: Service, make: Make) -> None:
     app, client = service
     await store_all(client, calls(make, topic="billing", now=40, first=0))
     await store_all(client, calls(make, topic="=other", now=5, first=200))
-    await roll(app.state.services)
+    await count(app)
     document = await read(client, PROBLEMS)
     expected = [
         (item["name"], item["score"], item["negative"]["others"], item["negative"]["rising"], item["interactions"])
