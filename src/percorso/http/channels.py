@@ -14,12 +14,12 @@ from percorso.analytics.cells import Totals
 from percorso.analytics.dimensions import Dimension
 from percorso.analytics.sketches import Ints
 from percorso.analytics.steps import CHANNEL_CODES
-from percorso.http import answers, figures
+from percorso.http import figures
 from percorso.http.access import MayRead
-from percorso.http.documents.analytics_figures import ChannelFigures
-from percorso.http.documents.base import answers as documented
+from percorso.http.documents.analytics_figures import CHANNELS, ChannelFigures
 from percorso.http.ranges import Hours, TheHours, TheZone
 from percorso.http.services import Analysing, Use
+from percorso.http.tables import ANY_FORM, Columns, described
 from percorso.queries import followers, rollups
 from percorso.queries.rollups import MixRows, Parts
 
@@ -29,6 +29,7 @@ _NAMES: Final = {code: channel for channel, code in CHANNEL_CODES.items()}
 _ALL: Final = 0
 """The key of all channels together."""
 _WEEK: Final = 7
+_COLUMNS: Final[Columns] = {"channel": "text"}
 _USED: Final = ("one", "two", "three_or_more")
 
 
@@ -36,7 +37,13 @@ _USED: Final = ("one", "two", "three_or_more")
     "",
     summary="How each channel performs",
     response_class=Response,
-    responses=documented(ChannelFigures, says="The figures of every channel that was used."),
+    responses=described(
+        ChannelFigures,
+        says="The figures of every channel that was used; a table has no heat maps.",
+        columns=figures.columns(_COLUMNS, change=True),
+        row=figures.row(CHANNELS["items"][0], {"channel": "phone"}, _COLUMNS, change=True),
+    ),
+    dependencies=[ANY_FORM],
 )
 async def read_channels(
     request: Request, _: MayRead, hours: TheHours, zone: TheZone, use: Use, analysing: Analysing
@@ -65,7 +72,7 @@ async def read_channels(
         "channels_used": await analysing.run(_used, samples),
         "items": [item | {"heat_map": heat[:, :, code].tolist()} for item, code in zip(items, codes, strict=True)],
     }
-    return answers.tagged(request, answers.json_response(content))
+    return await figures.answer(request, content, items, _COLUMNS, change=True)
 
 
 def _figures(parts: Parts, periods: Sequence[Hours], codes: Sequence[int] = ()) -> tuple[list[int], Totals, Totals]:

@@ -1,17 +1,20 @@
 """Figures as they stand in answers: in JSON nested by their names, in tables a column each."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
 import numpy as np
+from fastapi import Request
+from fastapi.responses import Response
 
 from percorso.analytics import figures, sketches
 from percorso.analytics.cells import Totals
-from percorso.analytics.figures import Columns
+from percorso.analytics.figures import Columns as Values
 from percorso.analytics.sketches import Ragged
 from percorso.http import answers
 from percorso.http.ranges import Hours
+from percorso.http.tables import JSON, Columns, Kind, form, table
 from percorso.queries import words
 from percorso.storage.database import ReadSession
 
@@ -20,9 +23,6 @@ ERRORS: Final = {
     "response_times": round(sketches.RELATIVE_ERROR, 4),
 }
 """What answers say of how exact they are: relative errors."""
-
-Kinds = dict[str, str]
-"""Of each column of a table: what its values are."""
 
 
 def period(hours: Hours) -> dict[str, str]:
@@ -51,31 +51,55 @@ def costs(amounts: Ragged, named: Mapping[int, str]) -> list[dict[str, float]]:
     return found
 
 
-def documents(
-    leading: Columns, totals: Totals, before: Totals | None, named: Mapping[int, str]
-) -> list[dict[str, Any]]:
+def documents(leading: Values, totals: Totals, before: Totals | None, named: Mapping[int, str]) -> list[dict[str, Any]]:
     """Groups as they stand in JSON: what leads, their figures, costs, and the change since the period before."""
-    columns = leading | figures.columns(totals) | {"costs": costs(totals.costs, named)}
+    values = leading | figures.columns(totals) | {"costs": costs(totals.costs, named)}
     if before is not None:
-        columns["change"] = figures.documents(figures.compared(totals, before))
-    return figures.documents(columns)
+        values["change"] = figures.documents(figures.compared(totals, before))
+    return figures.documents(values)
 
 
-def flat(items: Sequence[Mapping[str, Any]], leading: Kinds, *, change: bool) -> tuple[list[dict[str, Any]], Kinds]:
-    """The same as rows of a table, and the kind of each of its columns; costs have a column for each currency."""
-    money = sorted({currency for item in items for currency in item["costs"]})
-    kinds = leading | {name: "integer" if name in figures.WHOLE else "number" for name in figures.NAMES}
-    kinds |= {f"costs.{currency}": "number" for currency in money}
+def columns(leading: Columns, *, change: bool, currencies: Iterable[str] = ()) -> Columns:
+    """The columns of a table of figures: what leads, each figure, costs by currency, and what changed."""
+    numbers: dict[str, Kind] = {name: "integer" if name in figures.WHOLE else "number" for name in figures.NAMES}
+    found: dict[str, Kind] = dict(leading) | numbers
+    found |= {f"costs.{currency}": "number" for currency in currencies}
     if change:
-        for name in figures.NAMES:
-            number = "integer" if name in figures.WHOLE else "number"
-            kinds |= {f"change.{name}.before": number, f"change.{name}.difference": number}
-            kinds |= {f"change.{name}.significant": "flag", f"change.{name}.test": "text"}
-    return [{name: _at(item, name) for name in kinds} for item in items], kinds
+        for name, number in numbers.items():
+            found |= {f"change.{name}.before": number, f"change.{name}.difference": number}
+            found |= {f"change.{name}.significant": "flag", f"change.{name}.test": "text"}
+    return found
 
 
-def _at(item: Mapping[str, Any], name: str) -> Any:
+async def answer(
+    request: Request,
+    document: Mapping[str, Any],
+    leading: Sequence[Mapping[str, Any]],
+    kinds: Columns,
+    *,
+    change: bool,
+) -> Response:
+    """An answer whose items have figures, in the form that the request wants; a table begins with what is `leading`."""
+    items = document["items"]
+    if await form(request) == JSON:
+        return await table(request, (), {}, document=document)
+    named = columns(kinds, change=change, currencies=sorted({each for item in items for each in item["costs"]}))
+    inner = [name.split(".") for name in named if name not in kinds]
+    rows = [
+        {name: first.get(name) for name in kinds} | {".".join(path): _at(item, path) for path in inner}
+        for first, item in zip(leading, items, strict=True)
+    ]
+    return await table(request, rows, named, document=document)
+
+
+def row(example: Mapping[str, Any], leading: Mapping[str, Any], kinds: Columns, *, change: bool) -> dict[str, Any]:
+    """A row of a table, of the item of an example."""
+    named = columns(kinds, change=change)
+    return {name: leading[name] if name in kinds else _at(example, name.split(".")) for name in named}
+
+
+def _at(item: Mapping[str, Any], path: Sequence[str]) -> Any:
     value: Any = item
-    for step in name.split("."):
+    for step in path:
         value = value.get(step)
     return value

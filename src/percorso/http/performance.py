@@ -1,7 +1,8 @@
 """How each touchpoint performs: all of them over a period, and one over time."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo
 
@@ -16,14 +17,15 @@ from percorso.analytics.intervals import Interval
 from percorso.analytics.series import Series
 from percorso.analytics.steps import CHANNEL_CODES, FUNCTION_CODES
 from percorso.errors import InvalidRequest, Problem
-from percorso.http import answers, figures
+from percorso.http import figures
 from percorso.http.access import MayRead
+from percorso.http.documents import analytics_figures, examples
 from percorso.http.documents.analytics_figures import TouchpointFigures, TouchpointStats
-from percorso.http.documents.base import answers as documented
 from percorso.http.parameters import Cursor, Limit, Slug
 from percorso.http.ranges import Hours, TheHours, TheZone
 from percorso.http.services import Analysing, Use
-from percorso.http.touchpoints import document
+from percorso.http.tables import ANY_FORM, Columns, described
+from percorso.http.touchpoints import COLUMNS, item
 from percorso.queries import followers, rollups, touchpoints, words
 from percorso.queries.rollups import HourRows, Parts
 from percorso.storage.database import ReadSession
@@ -45,6 +47,11 @@ _CODED: Final[dict[Dimension, dict[int, str]]] = {
     Dimension.CHANNEL: {code: channel for channel, code in CHANNEL_CODES.items()},
     Dimension.FUNCTION: {code: function for function, code in FUNCTION_CODES.items()},
 }
+_POINT: Final[Columns] = {"start": "moment", "value": "text", "other": "flag"}
+_EXAMPLE: Final = examples.TOUCHPOINT | {
+    name: datetime.fromisoformat(examples.TOUCHPOINT[name]) for name in ("created_at", "updated_at")
+}
+_EXAMPLE_POINT: Final = analytics_figures.STATS["items"][0] | {"start": datetime(2026, 10, 31, 23, tzinfo=UTC)}
 _MOST_POINTS: Final = 2000
 _MOST_ROWS: Final = 20_000
 
@@ -53,7 +60,18 @@ _MOST_ROWS: Final = 20_000
     "",
     summary="The touchpoints, and how each performs",
     response_class=Response,
-    responses=documented(TouchpointFigures, says="A page of touchpoints with their figures."),
+    responses=described(
+        TouchpointFigures,
+        says="A page of touchpoints with their figures.",
+        columns=figures.columns(COLUMNS, change=True),
+        row=figures.row(
+            analytics_figures.TOUCHPOINTS["items"][0],
+            {name: _EXAMPLE[name] for name in COLUMNS},
+            COLUMNS,
+            change=True,
+        ),
+    ),
+    dependencies=[ANY_FORM],
 )
 async def read_touchpoints(
     request: Request,
@@ -61,56 +79,72 @@ async def read_touchpoints(
     hours: TheHours,
     use: Use,
     analysing: Analysing,
+    discovered: Annotated[
+        bool | None,
+        Query(
+            description="Only those that interactions named and nobody has described (`true`), or only the others "
+            "(`false`)."
+        ),
+    ] = None,
     sort: Annotated[
         Sort,
-        Query(description="By what: those with most of it first, or in the order in which they were registered."),
+        Query(description="By what: those with most of it first, or in the order in which they were `registered`."),
     ] = "interactions",
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Response:
     """Read the registry, with what happened at each touchpoint in a period, and how that differs from the one before.
 
-    Touchpoints are described by hand, or were named by interactions (`discovered`). The period before is of the same
-    length and ends where this one begins.
+    Touchpoints are described by hand, or were named by interactions (`discovered`). One that was merged into another is
+    no item of its own: the other one names it under `merged`, and its interactions count there. The period before is of
+    the same length and ends where this one begins.
     """
     session = analysing.session
     as_of = await followers.as_of(session, rollups.FOLLOWER)
-    before = hours.before
-    ranges = [(hours.start, hours.end), (before.start, before.end)]
+    ranges = [(each.start, each.end) for each in (hours, hours.before)]
     parts = await rollups.everywhere(session, Dimension.TOUCHPOINT, ranges, use.kept)
+    merged = await touchpoints.groups(session)
     if sort == "registered":
         after = touchpoints.FIRST if cursor is None else touchpoints.position(cursor)
-        page = await touchpoints.page(session, limit=limit, after=after)
+        page = await touchpoints.page(session, limit=limit, after=after, discovered=discovered)
     else:
-        keys, counts = await analysing.run(parts.counts, hours.start, hours.end, sort)
-        page = await touchpoints.ranked(
-            session,
-            dict(zip(keys.tolist(), counts.tolist(), strict=True)),
-            limit=limit,
-            after=None if cursor is None else touchpoints.rank(cursor, by=sort),
-            by=sort,
-        )
-    ids = np.array([row["touchpoint_id"] for row in page.items], np.int64)
-    now, earlier = await analysing.run(_totals, parts, (hours, before), ids)
-    named = await figures.currencies(session, now, earlier)
-    known = [document(row) for row in page.items]
-    leading = {name: [each[name] for each in known] for name in (known[0] if known else ())}
-    items = await analysing.run(figures.documents, leading, now, earlier, named)
-    others = figures.said(hours, as_of, before=figures.period(before))
-    return answers.page_response(request, items, page.next_cursor, **others)
+        counts: dict[int, int] = defaultdict(int)
+        for touchpoint_id, count in zip(*await analysing.run(parts.counts, *ranges[0], sort), strict=True):
+            counts[merged.get(int(touchpoint_id), int(touchpoint_id))] += int(count)
+        place = None if cursor is None else touchpoints.rank(cursor, by=sort)
+        page = await touchpoints.ranked(session, counts, limit=limit, after=place, by=sort, discovered=discovered)
+    ids = {row["touchpoint_id"]: number for number, row in enumerate(page.items)}
+    members = ids | {each: ids[into] for each, into in merged.items() if into in ids}
+    now, before = await analysing.run(_totals, parts, ranges, members, len(ids))
+    named = await figures.currencies(session, now, before)
+    known = [item(row) for row in page.items]
+    leading = {name: [each[name] for each in known] for name in COLUMNS}
+    items = await analysing.run(figures.documents, leading, now, before, named)
+    document = figures.said(hours, as_of, before=figures.period(hours.before))
+    document |= {"items": items, "next_cursor": page.next_cursor}
+    return await figures.answer(request, document, [dict(row) for row in page.items], COLUMNS, change=True)
 
 
-def _totals(parts: Parts, periods: Sequence[Hours], ids: np.ndarray[Any, np.dtype[np.int64]]) -> list[Totals]:
-    """The figures of these touchpoints in each of the periods."""
-    group = np.arange(len(ids))
-    return [parts.totals(period.start, period.end, ids, group, len(ids)) for period in periods]
+def _totals(
+    parts: Parts, ranges: Sequence[tuple[datetime, datetime]], members: Mapping[int, int], groups: int
+) -> list[Totals]:
+    """The figures in each of the ranges of groups of touchpoints: of `members` each is in the group it is mapped to."""
+    ids, group = (np.array(list(each), np.int64) for each in (members, members.values()))
+    return [parts.totals(*each, ids, group, groups) for each in ranges]
 
 
 @router.get(
     "/{slug:name}/stats",
     summary="How a touchpoint performs over time",
     response_class=Response,
-    responses=documented(TouchpointStats, 404, says="The figures of each interval."),
+    responses=described(
+        TouchpointStats,
+        404,
+        says="The figures of each interval.",
+        columns=figures.columns(_POINT, change=False),
+        row=figures.row(analytics_figures.STATS["items"][0], _EXAMPLE_POINT, _POINT, change=False),
+    ),
+    dependencies=[ANY_FORM],
 )
 async def read_touchpoint_stats(
     request: Request,
@@ -136,16 +170,19 @@ async def read_touchpoint_stats(
     """
     begun = _begun(hours, interval, zone, 1 if by is None else top + 1)
     session = analysing.session
-    touchpoint = await touchpoints.by_slug(session, slug)
+    touchpoint = await touchpoints.counted_as(session, slug)
+    ids = await touchpoints.ids_of(session, slug)
     dimension = Dimension.ALL if by is None else _DIMENSIONS[by]
     as_of = await followers.as_of(session, rollups.FOLLOWER)
-    rows = await rollups.at_one(session, [touchpoint["touchpoint_id"]], dimension, hours.start, hours.end)
+    rows = await rollups.at_one(session, ids, dimension, hours.start, hours.end)
     found = await analysing.run(_series, rows, begun, None if by is None else top)
     named = await figures.currencies(session, found.all)
     values = await _values(session, dimension, found)
-    others = figures.said(hours, as_of, slug=touchpoint["slug"], interval=interval, tz=zone.key, by=by)
-    content = await analysing.run(_content, found, begun, None if by is None else values, named)
-    return answers.tagged(request, answers.json_response(others | content))
+    document = figures.said(hours, as_of, slug=touchpoint["slug"], interval=interval, tz=zone.key, by=by)
+    document |= await analysing.run(_content, found, begun, None if by is None else values, named)
+    leading = [item | {"start": datetime.fromisoformat(item["start"])} for item in document["items"]]
+    kinds = _POINT if by is not None else {"start": _POINT["start"]}
+    return await figures.answer(request, document, leading, kinds, change=False)
 
 
 def _begun(hours: Hours, interval: Interval, zone: ZoneInfo, groups: int) -> list[datetime]:

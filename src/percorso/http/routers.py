@@ -18,6 +18,7 @@ from percorso.http import (
     interactions,
     keys,
     measures,
+    merging,
     performance,
     rejected,
     retention,
@@ -41,6 +42,7 @@ ALL: Final[tuple[APIRouter, ...]] = (
     customers.router,
     channels.router,
     # Before a touchpoint, whose slug may hold slashes.
+    merging.router,
     performance.router,
     touchpoints.router,
     trouble.router,

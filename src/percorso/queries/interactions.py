@@ -74,10 +74,22 @@ class Filters:
         return sql
 
 
+TOUCHPOINTS: Final = """
+    SELECT of.touchpoint_id FROM touchpoints one CROSS JOIN LATERAL (
+        SELECT coalesce(one.merged_into, one.touchpoint_id) AS touchpoint_id
+        UNION ALL SELECT touchpoint_id FROM touchpoints
+        WHERE merged_into = coalesce(one.merged_into, one.touchpoint_id)
+    ) AS of WHERE one.slug = ANY({})
+"""
+"""The ids of all touchpoints that count as one with those of these slugs.
+
+Relies on the unique key of slugs and on the index on `merged_into`.
+"""
+
 _CONDITIONS: Final = {
     "channel": "channel = ANY({})",
     "exclude_channel": "channel <> ALL({})",
-    "touchpoint": "touchpoint_id = ANY(ARRAY(SELECT touchpoint_id FROM touchpoints WHERE slug = ANY({})))",
+    "touchpoint": f"touchpoint_id = ANY(ARRAY({TOUCHPOINTS}))",
     "kind": "kind = ANY({})",
     "function": "function = ANY({})",
     "direction": "direction = ANY({})",

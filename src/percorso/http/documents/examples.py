@@ -256,9 +256,20 @@ TOUCHPOINT: Final[Example] = {
     "owner": "Contact centre",
     "location": None,
     "discovered": False,
+    "merged_into": None,
+    "merged": ["hotline"],
     "created_at": "2026-03-02T08:15:00.000Z",
     "updated_at": _RECEIVED_AT,
 }
+TOUCHPOINT_CHANGE: Final[Example] = {
+    "slug": "hotline",
+    "into": "support-line",
+    "what": "merged",
+    "at": _RECEIVED_AT,
+    "by": "registry-keeper",
+    "reason": "One line under two names.",
+}
+ONE_TOUCHPOINT: Final[Example] = TOUCHPOINT | {"asked_for": "hotline", "changes": [TOUCHPOINT_CHANGE]}
 REJECTED_ITEM: Final[Example] = {
     "rejection_id": REJECTION_ID,
     "received_at": _RECEIVED_AT,

@@ -1,5 +1,6 @@
 """Answers about touchpoints, keys and the state of the service."""
 
+from typing import Literal
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, Field
@@ -21,8 +22,32 @@ class TouchpointDocument(BaseModel):
     owner: str | None
     location: str | None
     discovered: bool = Field(description="Named by an interaction, and not described by hand since.")
+    merged_into: str | None = Field(description="The slug of the touchpoint that it counts as, where it was merged.")
+    merged: list[str] = Field(description="The slugs of the touchpoints that count as it.")
     created_at: AwareDatetime
     updated_at: AwareDatetime
+
+
+class TouchpointChange(BaseModel):
+    """A merge of a touchpoint into another, or its undoing."""
+
+    model_config = like(examples.TOUCHPOINT_CHANGE)
+
+    slug: str = Field(description="What was merged, or parted.")
+    into: str = Field(description="What it was merged into.")
+    what: Literal["merged", "unmerged"]
+    at: AwareDatetime
+    by: str = Field(description="The name of the key.")
+    reason: str
+
+
+class OneTouchpoint(TouchpointDocument):
+    """A touchpoint, by its slug or by one that counts as it."""
+
+    model_config = like(examples.ONE_TOUCHPOINT)
+
+    asked_for: str = Field(description="The slug in the path; where it was merged, another than `slug`.")
+    changes: list[TouchpointChange] = Field(description="Merges and their undoing, newest first; at most 100.")
 
 
 class KeyDocument(BaseModel):

@@ -84,8 +84,26 @@ touchpoints = Table(
     Column("discovered", Boolean, nullable=False, comment="Made by an interaction, not yet described by hand."),
     Column("created_at", moment(), nullable=False, server_default=text("now()")),
     Column("updated_at", moment(), nullable=False, server_default=text("now()")),
+    Column("joined_to", Integer, comment="The touchpoint that it was merged into, which may be merged itself."),
+    Column("merged_into", Integer, comment="The touchpoint that it counts as: where all that leads to ends."),
     UniqueConstraint("slug"),
+    Index("touchpoints_merged_into_idx", "merged_into", postgresql_where=text("merged_into IS NOT NULL")),
     comment="The registry; unknown slugs register themselves.",
+)
+
+touchpoint_changes = Table(
+    "touchpoint_changes",
+    metadata,
+    Column("change_id", Integer, Identity(), primary_key=True),
+    Column("touchpoint_id", Integer, nullable=False),
+    Column("into_id", Integer, nullable=False),
+    Column("what", Text, nullable=False, comment="merged or unmerged."),
+    Column("at", moment(), nullable=False),
+    Column("by", Text, nullable=False, comment="The name of the key."),
+    Column("reason", Text, nullable=False),
+    Index("touchpoint_changes_touchpoint_id_idx", "touchpoint_id"),
+    Index("touchpoint_changes_into_id_idx", "into_id"),
+    comment="Merges of touchpoints and their undoing: who, when and why.",
 )
 
 commits = Table(
