@@ -17,12 +17,13 @@ from percorso.http.documents import (
     measured,
     operations,
     privacy,
+    trouble,
 )
 from percorso.http.documents.base import ProblemDocument
 from percorso.http.payloads import REFERENCE
 from percorso.interaction import ENRICHMENT, INTERACTION
 
-_ROOMS = (base, interactions, customers, identity, found, measured, privacy, operations, analytics_sequences)
+_ROOMS = (base, interactions, customers, identity, found, measured, privacy, operations, analytics_sequences, trouble)
 
 
 def document(app: FastAPI) -> dict[str, Any]:

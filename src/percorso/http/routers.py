@@ -26,6 +26,7 @@ from percorso.http import (
     sequences,
     touchpoints,
     traits,
+    trouble,
 )
 
 ALL: Final[tuple[APIRouter, ...]] = (
@@ -46,6 +47,7 @@ ALL: Final[tuple[APIRouter, ...]] = (
     performance.router,
     touchpoints.router,
     sequences.router,
+    trouble.router,
     rejected.router,
     erasures.router,
     audit.router,
