@@ -167,9 +167,9 @@ def _notes(where: Machine, measured: Sequence[Measured], verified: Verified | No
         if each.peak_mib is not None:
             reach = "" if each.row.reach_mib is None else f"; reach ≤ {each.row.reach_mib:g}"
             yield f"{each.row.name}: the service held {each.peak_mib:.0f} MiB at most{reach}."
-        for percentile, reach in (("p50", each.row.reach_ms), ("p99", each.row.reach_p99_ms)):
-            if reach is not None and (took := each.time(percentile)) is not None:
-                yield f"{each.row.name}: {percentile} {took:.0f} ms; reach ≤ {reach:g}."
+        for percentile, most in (("p50", each.row.reach_ms), ("p99", each.row.reach_p99_ms)):
+            if most is not None and (took := each.time(percentile)) is not None:
+                yield f"{each.row.name}: {percentile} {took:.0f} ms; reach ≤ {most:g}."
         refused = sum(pair.refused for pair in each.rounds)
         if refused:
             yield f"[red]{each.row.name}: {refused} requests were refused or not answered.[/]"
