@@ -258,7 +258,7 @@ async def test_a_question_that_takes_too_long_is_given_up(
         assert "narrow" in check_problem(answer, 503, "analytics_timeout")["detail"]
 
 
-@pytest.mark.parametrize("together", [1, 2])
+@pytest.mark.parametrize("together", [1, 2, 99])
 async def test_a_large_bucket_is_read_in_parts_and_answers_the_same(
     client: httpx.AsyncClient, services: Services, make: Make, monkeypatch: pytest.MonkeyPatch, together: int
 ) -> None:
