@@ -191,6 +191,28 @@ async def test_a_kind_of_complaint_is_no_problem_for_that(service: Service, make
     assert (found["total"]["complaints"], found["items"]) == (100, [])
 
 
+async def test_touchpoints_that_were_merged_are_one(service: Service, make: Make) -> None:
+    app, client = service
+    items = calls(make, topic="billing", now=30, first=0) + calls(make, topic="accounts", now=30, first=200)
+    await store_all(client, items + calls(make, topic="delivery", now=5, first=400))
+    await count(app)
+    apart = await read(client, PROBLEMS, by="touchpoint")
+    assert sorted(item["name"] for item in apart["items"]) == ["accounts-line", "billing-line"]
+    body = {"into": "billing-line", "reason": "The same people answer."}
+    assert (await client.post("/v1/touchpoints/accounts-line/merge", json=body)).status_code == 200
+    [item] = (await read(client, PROBLEMS, by="touchpoint"))["items"]
+    assert (item["name"], item["interactions"], item["negative"]["count"]) == ("billing-line", 200, 60)
+    shown = [(await client.get(example["href"])).json()["id"] for example in item["examples"]]
+    assert shown == [f"accounts-0-{number}" for number in (29, 28, 27)]
+    quality = await read(client, QUALITY, interval="week")
+    counted = [(item["name"], item["contacts"]) for item in quality["items"]]
+    assert counted == [("billing-line", 200), ("delivery-line", 100)]
+    assert sum(point["repeat_contact_rate"]["of"] for point in quality["items"][0]["series"]) == 200
+    await client.post("/v1/touchpoints/accounts-line/unmerge", json={"reason": "They do not."})
+    again = await read(client, PROBLEMS, by="touchpoint")
+    assert again["items"] == apart["items"]
+
+
 async def test_problems_are_a_table(service: Service, make: Make) -> None:
     app, client = service
     await store_all(client, calls(make, topic="billing", now=40, first=0))

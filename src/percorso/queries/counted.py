@@ -40,9 +40,11 @@ class Counted:
         """Every key, once."""
         return np.unique(self.key)
 
-    def renamed(self, names: Mapping[int, int]) -> "Counted":
-        """With other keys in the place of some."""
-        key = np.array([names.get(key, key) for key in self.key.tolist()], np.int64)
+    def grouped(self, groups: Mapping[int, int]) -> "Counted":
+        """With what each key counts as in its place; those that are not in `groups` count as themselves."""
+        if not groups:
+            return self
+        key = np.array([groups.get(key, key) for key in self.key.tolist()], np.int64)
         return Counted(self.place, key, self.counts, self.sums)
 
     def table(self, ranges: int, keys: Ints) -> tuple[Ints, Floats]:

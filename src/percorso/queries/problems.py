@@ -63,8 +63,11 @@ async def find(session: ReadSession, start: datetime, end: datetime, *, by: Coll
     everything, _ = every.table(1, np.zeros(1, np.int64))
     keys: list[tuple[By, int]] = []
     parts = [np.empty((2, 0, len(COUNTS)), np.int64)]
+    merged = await naming.groups(session, Dimension.TOUCHPOINT)
     for dimension in by:
         both = await counted(session, _DIMENSIONS[dimension], [(start, end), (since, start)])
+        if dimension == "touchpoint":
+            both = both.grouped(merged)
         of_dimension = both.keys()
         keys += [(dimension, key) for key in of_dimension.tolist()]
         parts.append(both.table(2, of_dimension)[0])
@@ -84,7 +87,7 @@ async def find(session: ReadSession, start: datetime, end: datetime, *, by: Coll
     wanted = [
         examples.Item(
             _DIMENSIONS[dimension],
-            [key],
+            naming.members(merged, [key]) if dimension == "touchpoint" else [key],
             names[dimension, key] if dimension == "topic" else None,
             [signal for signal, each in judged.signals.items() if each.flagged[entry]],
         )

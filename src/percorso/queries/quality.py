@@ -55,7 +55,8 @@ async def find(
     both = [(start, end), (before_from, start)]
     everything = (await counted(session, Dimension.ALL, both)).table(2, np.zeros(1, np.int64))
     dimension = _DIMENSIONS[by]
-    found = await counted(session, dimension, both)
+    groups = await naming.groups(session, dimension)
+    found = (await counted(session, dimension, both)).grouped(groups)
     keys = found.keys()
     contacts = found.table(2, keys)[0][0, :, COUNT["reached_out"]]
     order = np.lexsort((keys, -contacts))
@@ -68,8 +69,9 @@ async def find(
     series = None
     if begins is not None:
         ranges = _ranges(begins, start, end)
-        of_intervals = await counted(session, dimension, ranges, keys=keys)
-        series_counts, series_sums = of_intervals.table(len(ranges), keys)
+        members = np.array(naming.members(groups, keys.tolist()), np.int64)
+        of_intervals = await counted(session, dimension, ranges, keys=members)
+        series_counts, series_sums = of_intervals.grouped(groups).table(len(ranges), keys)
         series = series_counts[:, at], series_sums[:, at]
     return Found(
         before_from,
