@@ -1,5 +1,7 @@
 """How touchpoints perform: figures of any range, against the same question asked of what was stored."""
 
+import csv
+import io
 import random
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
@@ -8,6 +10,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import httpx
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from exchanges import Item, check_problem, pointers, store_all, walk
@@ -38,6 +42,7 @@ def world(make: Make, count: int) -> list[Item]:
             touchpoint=choose.choice(["line", "line", "site", "shop/1"]),
             kind=choose.choice(["a", "b", None]),
             direction=choose.choice(["inbound", "inbound", "outbound"]),
+            directness=choose.choice(["direct", "indirect"]),
             customer={"email": f"c{choose.randrange(60)}@example.com"},
             resolution=choose.choice(["resolved", "unresolved", "escalated", None]),
             agent=choose.choice([*"ABCDE", None]),
@@ -73,7 +78,7 @@ def expected(items: list[Item]) -> dict[str, Any]:
     """The figures of these, computed plainly."""
     n = len(items)
     inbound = [item for item in items if item["direction"] == "inbound"]
-    direct = sum(item["channel"] in {"phone", "chat"} for item in items)
+    direct = sum(item["directness"] == "direct" for item in items)
     felt = [item["sentiment"] for item in items if "sentiment" in item]
     scores = [each["score"] for each in felt if "score" in each]
     negative = sum(each["label"] == "negative" if "label" in each else each["score"] < 0 for each in felt)
@@ -397,16 +402,14 @@ async def test_response_times_are_within_their_error(client: httpx.AsyncClient, 
     for number, each in enumerate(seconds):
         customer = {"email": f"c{number}@example.com"}
         asked = begin + timedelta(minutes=number)
+        about = {
+            "channel": "email",
+            "touchpoint": "box",
+            "customer": customer,
+            "conversation": f"conversation-{number}",
+        }
         for at, direction in ((asked, "inbound"), (asked + timedelta(seconds=each), "outbound")):
-            items.append(
-                make(
-                    occurred_at=at.isoformat(),
-                    channel="email",
-                    touchpoint="box",
-                    direction=direction,
-                    customer=customer,
-                )
-            )
+            items.append(make(occurred_at=at.isoformat(), direction=direction, **about))
     await store_all(client, items)
     await follow(services)
     await roll(services)
@@ -416,6 +419,73 @@ async def test_response_times_are_within_their_error(client: httpx.AsyncClient, 
     assert times["p50"] == pytest.approx(1200, rel=0.02)
     assert times["p90"] == pytest.approx(2160, rel=0.02)
     assert times["p99"] == pytest.approx(2400, rel=0.02)
+
+
+async def test_a_touchpoint_that_was_merged_counts_in_the_other_and_is_parted_again(
+    client: httpx.AsyncClient, services: Services, make: Make
+) -> None:
+    customer = {"email": "anna@example.com"}
+    items = [
+        make(touchpoint=slug, customer=customer) for slug, count in (("a", 1), ("b", 2), ("c", 3)) for _ in range(count)
+    ]
+    await store_all(client, items)
+    await roll(services)
+    march = {"from": "2026-03-01T00:00:00Z", "to": "2026-04-01T00:00:00Z"}
+
+    async def counted() -> list[tuple[str, int, int]]:
+        found = (await told(client, "/v1/touchpoints", **march))["items"]
+        return [(item["slug"], item["interactions"], item["customers"]) for item in found]
+
+    apart = [("c", 3, 1), ("b", 2, 1), ("a", 1, 1)]
+    assert await counted() == apart
+    answer = await client.post("/v1/touchpoints/a/merge", json={"into": "c", "reason": "one desk"})
+    assert answer.status_code == 200, answer.text
+    assert await counted() == [("c", 4, 1), ("b", 2, 1)]
+    for slug in ("a", "c"):
+        document = await told(client, f"/v1/touchpoints/{slug}/stats", **march)
+        assert (document["slug"], document["total"]["interactions"], document["total"]["customers"]) == ("c", 4, 1)
+    await client.post("/v1/touchpoints/a/unmerge", json={"reason": "two desks"})
+    assert await counted() == apart
+    described = {"channel": "phone"}
+    await client.put("/v1/touchpoints/b", json=described)
+    found = (await told(client, "/v1/touchpoints", **march, discovered="true"))["items"]
+    assert [item["slug"] for item in found] == ["c", "a"]
+
+
+async def test_figures_are_tables_too(client: httpx.AsyncClient, services: Services, make: Make) -> None:
+    cost = {"cost": {"amount": 2.5, "currency": "EUR"}}
+    await store_all(client, [make(touchpoint="line"), make(touchpoint="line", channel="mail", details=cost)])
+    await roll(services)
+    march = {"from": "2026-03-01T00:00:00Z", "to": "2026-04-01T00:00:00Z"}
+    for path, rows in (
+        ("/v1/touchpoints", 1),
+        ("/v1/touchpoints/line/stats?by=channel&interval=week", 12),
+        ("/v1/touchpoints/line/stats", 31),
+        ("/v1/analytics/channels", 2),
+    ):
+        route, _, query = path.partition("?")
+        params = march | dict(pair.split("=") for pair in query.split("&") if pair)
+        items = (await told(client, route, **params))["items"]
+        assert len(items) == rows
+        answer = await client.get(route, params=params, headers={"Accept": "text/csv"})
+        in_csv = list(csv.DictReader(io.StringIO(answer.text)))
+        answer = await client.get(route, params=params, headers={"Accept": "application/vnd.apache.arrow.stream"})
+        in_arrow = pa.ipc.open_stream(answer.content).read_all()
+        answer = await client.get(route, params=params, headers={"Accept": "application/vnd.apache.parquet"})
+        in_parquet = pq.read_table(io.BytesIO(answer.content))
+        assert in_parquet.equals(in_arrow)
+        assert in_arrow.column_names == list(in_csv[0])
+        assert in_arrow.schema.metadata[b"from"] == b"2026-03-01T00:00:00.000Z"
+        for item, row, plain in zip(items, in_arrow.to_pylist(), in_csv, strict=True):
+            assert row["nps.score"] is None
+            assert plain["nps.score"] == ""
+            assert row["interactions"] == item["interactions"] == int(plain["interactions"])
+            assert row["costs.EUR"] == item["costs"].get("EUR")
+            assert row["inbound_share"] == item["inbound_share"]
+            if "change" in item:
+                assert row["change.interactions.before"] == item["change"]["interactions"]["before"]
+            if "start" in item:
+                assert row["start"] == datetime.fromisoformat(item["start"])
 
 
 async def test_what_cannot_be_answered_is_pointed_at(client: httpx.AsyncClient, make: Make) -> None:

@@ -160,10 +160,11 @@ class Distinct:
             flat = rows.reshape(-1)
             flat[at] = np.maximum(flat[at], ranks[into])
             own, ranks = own[~into], ranks[~into]
-        histogram = np.bincount(own * (_HIGHEST + 1) + ranks, minlength=groups * (_HIGHEST + 1)).reshape(groups, -1)
+        width = _HIGHEST + 1
+        histogram = np.bincount(own * width + ranks, minlength=groups * width).reshape(groups, width)
         if matrix is not None:
-            wide = np.arange(len(of))[:, None] * (_HIGHEST + 1) + rows
-            histogram[of] = np.bincount(wide.reshape(-1), minlength=len(of) * (_HIGHEST + 1)).reshape(len(of), -1)
+            wide = np.arange(len(of))[:, None] * width + rows
+            histogram[of] = np.bincount(wide.reshape(-1), minlength=len(of) * width).reshape(len(of), width)
         histogram[:, 0] = REGISTERS - histogram[:, 1:].sum(axis=1)
         return _estimated(histogram.astype(np.float64))
 
