@@ -6,8 +6,8 @@ through all months there are, the oldest first. Hours are made anew some days at
 taken before the facts are read: so two that do this at once do no harm, nor does doing the same hours again. The cursor
 moves once all hours that were named before it are done.
 
-Whatever is done is done in slices, with a rest after each: as long as it took on a quiet system, several times as long
-while others store something.
+Whatever is done is done in slices, with a rest after each: half as long as it took on a quiet system, several times as
+long while others store something.
 """
 
 import asyncio
@@ -44,6 +44,7 @@ _TOGETHER: Final = 500_000
 """Interactions whose hours are made anew by one transaction, about: some hundred MB."""
 _REST: Final = 4.0
 """The rest after a slice while others store something, in times of what it took; of hours made anew the same."""
+_QUIET_REST: Final = 0.5
 _LONGEST_REST_SECONDS: Final = 25.0
 _FEW_HOURS: Final = 6
 _DAY_HOURS: Final = 24
@@ -194,7 +195,7 @@ class Rollups:
 
     async def _rest(self, seconds: float) -> None:
         """Rest after so many seconds of work."""
-        await asyncio.sleep(min(seconds * (self._rest_times if self._busy else 1), _LONGEST_REST_SECONDS))
+        await asyncio.sleep(min(seconds * (self._rest_times if self._busy else _QUIET_REST), _LONGEST_REST_SECONDS))
 
     async def _tell(self) -> None:
         """Tell how far behind it is."""
