@@ -8,11 +8,11 @@ from typing import Any
 
 import httpx
 import pytest
-from exchanges import Item, check_problem, pointers, store, store_all
-from rolling import roll
 
+from exchanges import Item, check_problem, pointers, store, store_all
 from percorso.http.services import Services
 from percorso.queries import steps
+from rolling import roll
 from support import Make, running
 from writing import Database
 

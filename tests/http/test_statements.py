@@ -43,7 +43,7 @@ async def service(database_url: str) -> AsyncIterator[tuple[FastAPI, httpx.Async
 
 @asynccontextmanager
 async def statements_read(app: FastAPI) -> AsyncIterator[list[Statement]]:
-    """What is sent through the pool while the block runs."""
+    """What is sent through the pool, and through that of analytics, while the block runs."""
     seen: list[Statement] = []
     services: Services = app.state.services
 
@@ -60,17 +60,19 @@ async def statements_read(app: FastAPI) -> AsyncIterator[list[Statement]]:
         seen.append((query, args))
         return open_cursor(connection, query, *args)
 
-    pool = services.engine.sync_engine.pool
-    event.listen(pool, "checkout", listen)
-    event.listen(pool, "checkin", leave)
+    pools = [engine.sync_engine.pool for engine in (services.engine, services.analytics.engine)]
+    for pool in pools:
+        event.listen(pool, "checkout", listen)
+        event.listen(pool, "checkin", leave)
     open_cursor = asyncpg.Connection.cursor
     try:
         with patch.object(asyncpg.Connection, "cursor", cursor):  # of which asyncpg does not tell
             yield seen
         await asyncio.sleep(0)  # asyncpg tells of a statement when the loop comes round
     finally:
-        event.remove(pool, "checkout", listen)
-        event.remove(pool, "checkin", leave)
+        for pool in pools:
+            event.remove(pool, "checkout", listen)
+            event.remove(pool, "checkin", leave)
 
 
 @contextmanager
