@@ -250,7 +250,7 @@ def flags(counts: Counter[str], row: Record, said: dict[str, Any]) -> int:
     """The flags of a step."""
     details = said.get("details") or {}
     amount = (details.get("basket") or {}).get("amount")
-    bought = row["channel"] == "purchase" and details.get("status") in {None, "placed", "paid"}
+    bought = "order_id" in details and details.get("status") in {None, "placed", "paid"}
     if row["channel"] in {"store_visit", "field_visit", "kiosk", "event"} and details.get("purpose") != "return":
         told = details.get("purpose") == "purchase" or said.get("outcome") == "purchased"
         bought = told if amount is None else amount > 0

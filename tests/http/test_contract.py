@@ -21,6 +21,7 @@ from schemathesis.core.result import Ok
 from exchanges import database_from, healthy, store, store_all
 from following import follow
 from percorso.app import create_app
+from rolling import roll
 from support import KEY, Make, running, settings_for
 
 EXAMPLES = int(os.environ.get("PERCORSO_CONTRACT_EXAMPLES", "4"))
@@ -94,7 +95,8 @@ def test_every_route_says_what_it_does_with_examples_and_errors(operation: Node)
             assert content
             for kind in content.values():
                 schema = resolved(kind["schema"]["$ref"]) if "$ref" in kind["schema"] else kind["schema"]
-                assert kind.get("example") or schema.get("examples"), status
+                # What is not text is told by its media type alone.
+                assert kind.get("example") or schema.get("examples") or schema.get("format") == "binary", status
         else:
             assert content == {"application/problem+json": {"schema": PROBLEM}}
     if "security" in operation:
@@ -187,6 +189,15 @@ async def test_real_answers_are_what_the_document_says(client: httpx.AsyncClient
     check("GET /v1/touchpoints/{slug}", await client.get("/v1/touchpoints/phone"))
     check("GET /v1/touchpoints/{slug}/interactions", await client.get("/v1/touchpoints/phone/interactions"))
     check("PUT /v1/touchpoints/{slug}", await client.put("/v1/touchpoints/phone", json={"name": "Phone"}))
+    await store(client, make(touchpoint="line"))
+    merge, unmerge = (f"POST /v1/touchpoints/{{slug}}/{act}" for act in ("merge", "unmerge"))
+    body = {"into": "phone", "reason": "r"}
+    check(merge, await client.post("/v1/touchpoints/line/merge", json=body))
+    check(merge, await client.post("/v1/touchpoints/phone/merge", json={"into": "line", "reason": "r"}))
+    check("GET /v1/touchpoints/{slug}", await client.get("/v1/touchpoints/line"))
+    check("GET /v1/touchpoints", await client.get("/v1/touchpoints"))
+    check(unmerge, await client.post("/v1/touchpoints/line/unmerge", json={"reason": "r"}))
+    check(unmerge, await client.post("/v1/touchpoints/line/unmerge", json={"reason": "r"}))
     check("GET /v1/rejected", rejected := await client.get("/v1/rejected"))
     item = rejected.json()["items"][0]["rejection_id"]
     check("GET /v1/rejected/{rejection_id}", await client.get(f"/v1/rejected/{item}"))
@@ -257,6 +268,23 @@ async def test_real_answers_of_searches_and_segments_are_what_the_document_says(
         check("GET /v1/segments/{name}", await client.get("/v1/segments/a"))
         check("GET /v1/segments/{name}/members", await client.get("/v1/segments/a/members"))
         check("GET /v1/segments/{name}/members/{customer}", await client.get("/v1/segments/a/members/cookie_id:c"))
+
+
+async def test_real_answers_of_figures_are_what_the_document_says(database_url: str, make: Make) -> None:
+    async with running(database_url) as (app, client):
+        cost = {"cost": {"amount": 2.5, "currency": "EUR"}}
+        feedback = [{"metric": "nps", "score": 3, "min": 0, "max": 10}]
+        await store(client, *(make(agent=agent, feedback=feedback) for agent in ("a", None) for _ in range(40)))
+        await store(client, make(channel="mail", details=cost, touchpoint="letters"))
+        for _ in range(2):
+            for month in ("03", "04"):
+                span = f"from=2026-{month}-01T00:00:00Z&to=2026-{month}-03T00:00:00Z"
+                check("GET /v1/touchpoints", await client.get(f"/v1/touchpoints?{span}"))
+                check("GET /v1/analytics/channels", await client.get(f"/v1/analytics/channels?{span}&tz=Asia/Kolkata"))
+                for by in ("", "&by=agent&top=1", "&interval=month&by=channel"):
+                    answer = await client.get(f"/v1/touchpoints/phone/stats?{span}{by}")
+                    check("GET /v1/touchpoints/{slug}/stats", answer)
+            await roll(app.state.services)
 
 
 WANTED = [

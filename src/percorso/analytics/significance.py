@@ -4,7 +4,7 @@ All take arrays, one entry for each comparison, and give p-values of the same sh
 least as large where there is none. NaN where there is too little to test.
 """
 
-from math import erfc, sqrt
+from math import erfc, exp, lgamma, sqrt
 from typing import Final
 
 import numpy as np
@@ -15,8 +15,10 @@ from percorso.analytics.sketches import Floats, Ragged
 LEVEL: Final = 0.05
 """A difference is called significant where its p-value is below."""
 TWO_PROPORTIONS: Final = "two-proportion z-test"
+EXACT: Final = "Fisher's exact test"
 WELCH: Final = "Welch's t-test"
 WELCH_OF_LOGARITHMS: Final = "Welch's t-test of logarithms"
+POISSON_RATES: Final = "z-test of two Poisson rates"
 
 _FEWEST: Final = 30
 """Values in each period, with which the distribution of Welch's t is close to the normal one."""
@@ -37,6 +39,43 @@ def shares(part: _Numbers, whole: _Numbers, part_before: _Numbers, whole_before:
         error = np.sqrt(pooled * (1 - pooled) * (1 / whole + 1 / whole_before))
         z = (part / whole - part_before / whole_before) / error
     return _p_values(np.where(expected >= _EXPECTED, z, np.nan))
+
+
+def exact(part: int, whole: int, part_before: int, whole_before: int) -> float:
+    """Fisher's exact test for two proportions, for a share above that of the period before: for few cases.
+
+    Twice the probability of at least `part` of the cases among `whole`, were all cases dealt out by chance (the
+    hypergeometric distribution); 1 where the share is not above.
+    """
+    if part * whole_before <= part_before * whole:
+        return 1.0
+    cases, others = part + part_before, whole_before - part_before
+    term = exp(_ways(whole, part) + _ways(whole_before, part_before) - _ways(whole + whole_before, cases))
+    tail = 0.0
+    for x in range(part, min(whole, cases) + 1):
+        tail += term
+        # The terms fall faster and faster, the share being above the mean already.
+        if term < tail * 1e-12:
+            break
+        term *= (whole - x) * (cases - x) / ((x + 1) * (others + x - part + 1))
+    return min(2 * tail, 1.0)
+
+
+def _ways(of: int, chosen: int) -> float:
+    """The logarithm of how many ways there are to choose so many of these."""
+    return lgamma(of + 1) - lgamma(chosen + 1) - lgamma(of - chosen + 1)
+
+
+def rates(part: _Numbers, whole: _Numbers, part_before: _Numbers, whole_before: _Numbers) -> Floats:
+    """The z-test for two Poisson rates with pooled variance: events `part` in `whole`, which may be more than one each.
+
+    Only where in both periods at least five events are to be expected of the pooled rate.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        pooled = (part + part_before) / (whole + whole_before)
+        error = np.sqrt(pooled * (1 / whole + 1 / whole_before))
+        z = (part / whole - part_before / whole_before) / error
+    return _p_values(np.where(np.minimum(whole, whole_before) * pooled >= _EXPECTED, z, np.nan))
 
 
 def means(

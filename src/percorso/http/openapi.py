@@ -7,6 +7,8 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from percorso.http.documents import (
+    analytics_figures,
+    analytics_sequences,
     base,
     customers,
     examples,
@@ -16,12 +18,25 @@ from percorso.http.documents import (
     measured,
     operations,
     privacy,
+    trouble,
 )
 from percorso.http.documents.base import ProblemDocument
 from percorso.http.payloads import REFERENCE
 from percorso.interaction import ENRICHMENT, INTERACTION
 
-_ROOMS = (base, interactions, customers, identity, found, measured, privacy, operations)
+_ROOMS = (
+    base,
+    interactions,
+    customers,
+    identity,
+    found,
+    measured,
+    privacy,
+    operations,
+    analytics_figures,
+    analytics_sequences,
+    trouble,
+)
 
 
 def document(app: FastAPI) -> dict[str, Any]:

@@ -23,8 +23,10 @@ from percorso.http import (
     rejected,
     retention,
     segments,
+    sequences,
     touchpoints,
     traits,
+    trouble,
 )
 
 ALL: Final[tuple[APIRouter, ...]] = (
@@ -44,6 +46,8 @@ ALL: Final[tuple[APIRouter, ...]] = (
     merging.router,
     performance.router,
     touchpoints.router,
+    sequences.router,
+    trouble.router,
     rejected.router,
     erasures.router,
     audit.router,

@@ -63,7 +63,10 @@ def complains(contact: Contact) -> bool:
 def is_complaint(direction: str, kind: str | None, outcome: str | None, rating: float | None) -> bool:
     """The same of a contact that is not read as one."""
     return direction not in _OURS and (
-        (kind is not None and kind.startswith("complaint"))
-        or outcome == "complained"
-        or (rating is not None and rating <= _NEGATIVE_RATING)
+        is_kind_of_complaint(kind) or outcome == "complained" or (rating is not None and rating <= _NEGATIVE_RATING)
     )
+
+
+def is_kind_of_complaint(kind: str | None) -> bool:
+    """Whether what is of this kind complains, unless it goes out."""
+    return kind is not None and kind.startswith("complaint")
