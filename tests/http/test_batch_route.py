@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Callable
 import httpx
 import pytest
 import zstandard
-from exchanges import NDJSON, Item, check_problem, ids_at, journey_of, pointers
 
+from exchanges import NDJSON, Item, check_problem, ids_at, journey_of, pointers
 from support import Make, ndjson
 
 PATH = "/v1/interactions/batch"

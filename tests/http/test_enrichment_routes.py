@@ -7,8 +7,8 @@ from uuid import uuid4
 
 import asyncpg
 import httpx
-from exchanges import Item, check_problem, items_at, journey_of, pointers, store
 
+from exchanges import Item, check_problem, items_at, journey_of, pointers, store
 from support import Make
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import httpx
 import pytest
-from exchanges import NDJSON, check_problem, healthy, ids_at, journey_of, pointers
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exchanges import NDJSON, check_problem, healthy, ids_at, journey_of, pointers
 from support import Make, running
 
 Body = tuple[bytes, str]

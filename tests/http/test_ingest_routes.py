@@ -10,8 +10,8 @@ import asyncpg
 import httpx
 import pytest
 import zstandard
-from exchanges import check_problem, ids_at, journey_of, pointers, store
 
+from exchanges import check_problem, ids_at, journey_of, pointers, store
 from support import Make
 
 PATH = "/v1/interactions"

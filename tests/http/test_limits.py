@@ -7,10 +7,10 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import httpx
-from exchanges import check_problem, journey_of, raw_connection, serving_at, store
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
+from exchanges import check_problem, journey_of, raw_connection, serving_at, store
 from support import KEY, Make, running
 from writing import Way, queued, stopped, until
 

@@ -5,9 +5,9 @@ import asyncio
 import asyncpg
 import httpx
 import pytest
-from exchanges import Item, check_problem, healthy, journey_of, pointers, store
 from structlog.testing import capture_logs
 
+from exchanges import Item, check_problem, healthy, journey_of, pointers, store
 from percorso.http import batches
 from percorso.queries import touchpoints
 from support import Make, running
@@ -91,7 +91,7 @@ async def test_what_no_one_foresaw_is_a_problem_too_that_names_nothing_and_is_lo
 
     async with running(database_url) as (_, client):
         await store(client, make())
-        monkeypatch.setattr(touchpoints, "by_slug", broken)
+        monkeypatch.setattr(touchpoints, "counted_as", broken)
         with capture_logs() as logs:
             answer = await client.get("/v1/touchpoints/phone", headers={"X-Request-Id": "trace-1"})
         document = check_problem(answer, 500, "internal_error")

@@ -4,8 +4,8 @@ from datetime import datetime, timedelta
 from uuid import uuid4
 
 import httpx
-from exchanges import NDJSON, check_problem, items_at, pointers, walk
 
+from exchanges import NDJSON, check_problem, items_at, pointers, walk
 from support import ndjson
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import httpx
 import pytest
-from exchanges import NDJSON, ids_at, items_at, journey_of, store
 
+from exchanges import NDJSON, ids_at, items_at, journey_of, store
 from support import FIXTURES
 
 Item = dict[str, Any]

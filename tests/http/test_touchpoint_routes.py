@@ -1,8 +1,8 @@
 """Touchpoints: the registry, and what happened at each."""
 
 import httpx
-from exchanges import check_problem, ids_at, items_at, pointers, store, store_all, walk
 
+from exchanges import check_problem, ids_at, items_at, pointers, store, store_all, walk
 from support import Make
 
 SAID = {

@@ -390,3 +390,14 @@ async def test_a_process_that_remembers_almost_nothing_writes_the_same(
     assert await count(database, "touchpoints") == 5
     assert await count(database, "identities") == 6
     assert await count(database, "interactions JOIN touchpoints USING (touchpoint_id)") == 10
+
+
+async def test_groups_that_are_stored_at_once_do_not_forget_the_touchpoints_of_each_other(
+    database_url: str, make: Make
+) -> None:
+    async with processes(database_url, 1, seen_identities=1, commit_connections=4, commit_rows=2) as [this]:
+        sent = [
+            [make(touchpoint=f"place-{number % 7}"), make(touchpoint=f"place-{number % 5}")] for number in range(100)
+        ]
+        told = await asyncio.gather(*(statuses(this, *items) for items in sent))
+    assert {status for each in told for status in each} == {"stored"}

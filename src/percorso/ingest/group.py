@@ -7,7 +7,7 @@ isolated by halving the group; it goes into quarantine, its neighbours are store
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from hashlib import blake2b
@@ -54,7 +54,8 @@ _CAREFUL_GROUPS: Final = 8
 class Target:
     """Where groups go: a connection, and what is known of what lies behind it.
 
-    A transaction may take so many `seconds`; a group of at most `statement_rows` is stored by one statement.
+    A transaction may take so many `seconds`; a group of at most `statement_rows` is stored by one statement. Once
+    prepared for, `touchpoint_ids` has those of the group.
     """
 
     session: WriteSession
@@ -62,6 +63,7 @@ class Target:
     generation: int
     seconds: float
     statement_rows: int
+    touchpoint_ids: dict[str, int] = field(default_factory=dict)
 
 
 _Outcome: TypeAlias = tuple[Collection[UUID], dict[UUID, UUID]]
@@ -140,11 +142,14 @@ async def _prepare(target: Target, rows: Sequence[Row]) -> None:
         with limited(session, target.seconds):
             await partitions.ensure_months(session, (month,))
         known.months.add(month)
-    known.make_room()
-    new = {row.touchpoint: row.channel for row in rows if row.touchpoint not in known.touchpoints}
-    if new:
+    own = {row.touchpoint: row.channel for row in rows}
+    # The group's own copy: what is known may make room for another group while this one is being stored.
+    target.touchpoint_ids.update((slug, known.touchpoints[slug]) for slug in own.keys() & known.touchpoints.keys())
+    if new := {slug: channel for slug, channel in own.items() if slug not in target.touchpoint_ids}:
         with limited(session, target.seconds):
-            known.touchpoints.update(await touchpoints.register(session, new))
+            registered = await touchpoints.register(session, new)
+        target.touchpoint_ids.update(registered)
+        known.learn_touchpoints(registered)
 
 
 async def _isolate(
@@ -281,7 +286,7 @@ async def _by_statement(target: Target, rows: Sequence[Row], unmet: _Unmet) -> _
         rows,
         met=unmet.identifiers,
         links=unmet.links,
-        touchpoint_ids=target.known.touchpoints,
+        touchpoint_ids=target.touchpoint_ids,
         generation=target.generation,
         at=datetime.now(UTC),
         since=unmet.epoch,
@@ -307,7 +312,7 @@ _STORE: Final = {_Way.STATEMENT: _by_statement, _Way.COPY: _by_copy, _Way.CAREFU
 async def _follow_keys(target: Target, new: Sequence[Row], unmet: _Unmet) -> dict[UUID, UUID]:
     """Store all but the keys of new rows; the customers of those of their identities that were not known."""
     session, at = target.session, datetime.now(UTC)
-    await interactions.copy(session, new, target.known.touchpoints)
+    await interactions.copy(session, new, target.touchpoint_ids)
     await commits.record(
         session,
         target.generation,

@@ -75,8 +75,9 @@ class Known:
         """Whether the link between these is known, `a < b`."""
         return a.bytes + b.bytes in self.links
 
-    def make_room(self) -> None:
-        """Forget old touchpoints where they are too many: before a group, whose own must all be there."""
+    def learn_touchpoints(self, registered: Mapping[str, int]) -> None:
+        """Remember touchpoints, and forget the oldest where they are too many."""
+        self.touchpoints.update(registered)
         trim(self.touchpoints, self.size)
 
     def forget_partitions(self) -> None:
