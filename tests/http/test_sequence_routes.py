@@ -7,17 +7,20 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
+import jsonschema_rs
 import pytest
 from exchanges import Item, check_problem, pointers, store, store_all
 from rolling import roll
 
+from percorso.app import create_app
 from percorso.http.services import Services
 from percorso.queries import steps
-from support import Make, running
+from support import Make, running, settings_for
 from writing import Database
 
 BEGAN = datetime(2026, 3, 2, tzinfo=UTC)
 RANGE = {"from": "2026-03-01T00:00:00Z", "to": "2026-05-01T00:00:00Z"}
+DOCUMENT = create_app(settings_for("postgresql://unused")).openapi()
 ALL = ("transitions", "paths", "funnel", "attribution")
 NEEDED: dict[str, dict[str, str]] = {
     "transitions": {},
@@ -59,6 +62,9 @@ async def asked(client: httpx.AsyncClient, what: str, **params: Any) -> Item:
     answer = await client.get(f"/v1/analytics/{what}", params=RANGE | NEEDED[what] | params)
     assert answer.status_code == 200, answer.text
     found: Item = answer.json()
+    schema = DOCUMENT["paths"][f"/v1/analytics/{what}"]["get"]["responses"]["200"]["content"]["application/json"]
+    whole = schema["schema"] | {"components": DOCUMENT["components"]}
+    jsonschema_rs.Draft202012Validator(whole, validate_formats=True).validate(found)
     return found
 
 
