@@ -98,6 +98,25 @@ def test_transitions_are_those_of_every_journey(rows: Rows, by: By, days: int, g
     assert few.counts.tolist() == found.counts.tolist()[:2]
 
 
+def test_the_commonest_of_very_many_edges_have_all_their_gaps() -> None:
+    rng = np.random.default_rng(5)
+    rows = [(customer, day, int(rng.integers(3, 5000)), 0, 1) for customer in range(1, 1001) for day in range(20)]
+    often = [(customer, 30 + 2 * place, 1 + place, 0, 1) for customer in range(1, 1001) for place in range(2)]
+    seen = Nodes("touchpoint", most=10_000)
+    counter = Transitions(seen, within_ms=5 * DAY_MS)
+    for half in halves(steps(rows + often)):
+        counter.add(half)
+    found = counter.edges(1000)
+    assert found.edges > 2 * 8192
+    inner = found.source != OUTSIDE
+    inner &= found.target != OUTSIDE
+    first = np.flatnonzero(inner)[0]
+    assert (seen.ids[found.source[first]], seen.ids[found.target[first]]) == (1, 2)
+    assert found.counts[first] == 1000
+    assert found.median_seconds[first] == pytest.approx(2 * DAY_MS / 1000, rel=RELATIVE_ERROR + 1e-9)
+    assert found.counts.sum() < found.total == 22_000 + 2 * 1000
+
+
 @given(
     ROWS,
     BYS,

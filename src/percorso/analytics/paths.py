@@ -99,8 +99,8 @@ class Paths:
         nodes = [(keys >> at & mask).astype(np.int64) for at in _places(self._wanted.length, self._bits)]
         return Found(
             np.stack(nodes, axis=1),
-            self._tally.counts[chosen],
-            self._tally.customers[chosen],
+            self._tally.counts[chosen].astype(np.int64),
+            self._tally.customers[chosen].astype(np.int64),
             self._total,
             len(self._tally.keys),
             self._tally.missed,

@@ -17,6 +17,8 @@ MOST: Final = 1 << 20
 """Different things that are kept."""
 
 Keys = NDArray[np.uint64]
+Counts = NDArray[np.uint32]
+"""Half as wide as usual, since there are many."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,8 +26,8 @@ class Tally:
     """`keys` in order, how often each was met, by how many customers; no count is more than `missed` too low."""
 
     keys: Keys
-    counts: Ints
-    customers: Ints
+    counts: Counts
+    customers: Counts
     missed: int = 0
 
     @classmethod
@@ -36,13 +38,13 @@ class Tally:
         first = _firsts(keys)
         new = np.concatenate(([True], customers[1:] != customers[:-1]))[: len(keys)]
         new[first] = True
-        by = np.add.reduceat(new, first, dtype=np.int64) if len(first) else np.zeros(0, np.int64)
-        return cls(keys[first], np.diff(np.append(first, len(keys))), by)
+        by = np.add.reduceat(new, first, dtype=np.uint32) if len(first) else np.zeros(0, np.uint32)
+        return cls(keys[first], np.diff(np.append(first, len(keys))).astype(np.uint32), by)
 
     def plus(self, other: "Tally", *, most: int = MOST) -> "Tally":
         """Both together; their customers are different ones."""
         keys, places, here = merged(self.keys, other.keys)
-        counts, customers = np.zeros(len(keys), np.int64), np.zeros(len(keys), np.int64)
+        counts, customers = np.zeros(len(keys), np.uint32), np.zeros(len(keys), np.uint32)
         counts[places], customers[places] = self.counts, self.customers
         counts[here] += other.counts
         customers[here] += other.customers
@@ -62,10 +64,10 @@ class Tally:
         if len(enough) > most:
             least = np.partition(self.counts, len(enough) - most)[len(enough) - most]
             enough = np.flatnonzero(self.counts >= least)
-        return np.asarray(enough[np.argsort(-self.counts[enough], kind="stable")][:most], np.int64)
+        return np.asarray(enough[np.argsort(-self.counts[enough].astype(np.int64), kind="stable")][:most], np.int64)
 
 
-NOTHING: Final = Tally(np.empty(0, np.uint64), np.empty(0, np.int64), np.empty(0, np.int64))
+NOTHING: Final = Tally(np.empty(0, np.uint64), np.empty(0, np.uint32), np.empty(0, np.uint32))
 
 
 def merged(ones: Keys, others: Keys) -> tuple[Keys, Ints, Ints]:

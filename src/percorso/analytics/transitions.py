@@ -118,8 +118,8 @@ class Transitions:
         return Edges(
             (keys >> np.uint64(BITS)).astype(np.int64),
             (keys & np.uint64(OUTSIDE)).astype(np.int64),
-            self._tally.counts[chosen],
-            self._tally.customers[chosen],
+            self._tally.counts[chosen].astype(np.int64),
+            self._tally.customers[chosen].astype(np.int64),
             percentiles(histograms, (0.5,))[:, 0],
             self._total,
             len(self._tally.keys),

@@ -15,9 +15,9 @@ FOLLOWER: Final = "rollups"
 Run = Callable[..., Awaitable[Any]]
 """Computes a function of what it is given in a thread."""
 
-_PART_BYTES: Final = 12 * 1024 * 1024
+_PART_BYTES: Final = 8 * 1024 * 1024
 """Of steps in an array at once: what is computed of them takes several times as much."""
-_PARTS_TOGETHER: Final = 4
+_PARTS_TOGETHER: Final = 6
 """Parts of a bucket that are read together."""
 _ROWS: Final = 500
 _READ: Final = "SELECT hour, steps FROM steps WHERE bucket = $1 AND hour > $2 AND hour < $3 ORDER BY hour LIMIT $4"

@@ -129,7 +129,7 @@ class PathErrors(BaseModel):
 class OtherPaths(BaseModel):
     """The paths beyond `top`."""
 
-    paths: int = Field(description="How many different ones there are.")
+    paths: int = Field(description="How many different ones there are, of those that were kept.")
     count: int = Field(description="How often customers took them.")
 
 
