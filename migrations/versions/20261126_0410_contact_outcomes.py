@@ -54,6 +54,5 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '5s'")
     op.execute("SET LOCAL statement_timeout = '60s'")
-    op.execute("DELETE FROM commits WHERE what = 'outcome'")
     op.execute("COMMENT ON COLUMN commits.what IS 'stored, changed, deleted, identity or said.'")
     op.execute("DROP TABLE contact_outcomes")

@@ -21,6 +21,7 @@ from schemathesis.core.result import Ok
 from exchanges import database_from, healthy, store, store_all
 from following import follow
 from percorso.app import create_app
+from rolling import roll
 from support import KEY, Make, running, settings_for
 
 EXAMPLES = int(os.environ.get("PERCORSO_CONTRACT_EXAMPLES", "4"))
@@ -267,6 +268,23 @@ async def test_real_answers_of_searches_and_segments_are_what_the_document_says(
         check("GET /v1/segments/{name}", await client.get("/v1/segments/a"))
         check("GET /v1/segments/{name}/members", await client.get("/v1/segments/a/members"))
         check("GET /v1/segments/{name}/members/{customer}", await client.get("/v1/segments/a/members/cookie_id:c"))
+
+
+async def test_real_answers_of_figures_are_what_the_document_says(database_url: str, make: Make) -> None:
+    async with running(database_url) as (app, client):
+        cost = {"cost": {"amount": 2.5, "currency": "EUR"}}
+        feedback = [{"metric": "nps", "score": 3, "min": 0, "max": 10}]
+        await store(client, *(make(agent=agent, feedback=feedback) for agent in ("a", None) for _ in range(40)))
+        await store(client, make(channel="mail", details=cost, touchpoint="letters"))
+        for _ in range(2):
+            for month in ("03", "04"):
+                span = f"from=2026-{month}-01T00:00:00Z&to=2026-{month}-03T00:00:00Z"
+                check("GET /v1/touchpoints", await client.get(f"/v1/touchpoints?{span}"))
+                check("GET /v1/analytics/channels", await client.get(f"/v1/analytics/channels?{span}&tz=Asia/Kolkata"))
+                for by in ("", "&by=agent&top=1", "&interval=month&by=channel"):
+                    answer = await client.get(f"/v1/touchpoints/phone/stats?{span}{by}")
+                    check("GET /v1/touchpoints/{slug}/stats", answer)
+            await roll(app.state.services)
 
 
 WANTED = [

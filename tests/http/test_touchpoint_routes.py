@@ -96,10 +96,11 @@ async def test_the_registry_is_paged_in_the_order_of_registration(client: httpx.
 
 async def test_a_forged_cursor_of_the_registry_is_refused(client: httpx.AsyncClient) -> None:
     for cursor in ("CGFiY2RlZmdodG91Y2hwb2ludHM", "AHRvdWNocG9pbnRz", "x"):
-        document = check_problem(await client.get("/v1/touchpoints", params={"cursor": cursor}), 422, "invalid_request")
-        assert pointers(document) == ["/query/cursor"]
+        for sort in ("registered", "interactions"):
+            answer = await client.get("/v1/touchpoints", params={"cursor": cursor, "sort": sort})
+            assert pointers(check_problem(answer, 422, "invalid_request")) == ["/query/cursor"]
     highest = "BP____90b3VjaHBvaW50cw"
-    assert await items_at(client, "/v1/touchpoints", cursor=highest) == []
+    assert await items_at(client, "/v1/touchpoints", sort="registered", cursor=highest) == []
 
 
 async def test_the_interactions_of_a_touchpoint_are_filtered_ordered_and_paged(

@@ -9,6 +9,7 @@ import pytest
 from alembic import command
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from percorso import ids
 from percorso.errors import StartupError
 from percorso.storage import schema
 from percorso.storage.database import create_engine
@@ -117,6 +118,21 @@ async def test_an_index_whose_making_was_stopped_is_made_anew(engine: AsyncEngin
     assert await database.fetchval(valid)
     await database.close()
     await _check(engine)
+
+
+async def test_where_there_are_profiles_already_all_are_gone_through_once_more_for_outcomes(
+    engine: AsyncEngine, empty: str
+) -> None:
+    await schema.upgrade(engine)
+    database = await asyncpg.connect(empty)
+    await database.execute("INSERT INTO followers VALUES ('profiles', 3, '17', NULL), ('other', 3, '17', NULL)")
+    async with engine.connect() as connection:
+        for command_, to in ((command.downgrade, "20261126_0410-1"), (command.upgrade, "head")):
+            await connection.run_sync(lambda sync: command_(schema.alembic_config(sync), to))  # noqa: B023 - it is run at once
+        await connection.commit()
+    found = await database.fetch("SELECT name, generation, xid8::text, filled_to FROM followers ORDER BY name")
+    assert [tuple(row) for row in found] == [("other", 3, "17", None), ("profiles", 3, "17", ids.LOWEST)]
+    await database.close()
 
 
 async def test_migrations_can_be_had_as_sql(empty: str, engine: AsyncEngine) -> None:

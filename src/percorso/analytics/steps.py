@@ -4,6 +4,7 @@ They are stored by hour and by bucket of customers, so that the steps of a custo
 the work on a large store goes bucket by bucket, with bounded memory.
 """
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -36,6 +37,15 @@ DIRECTION_CODES: Final = {direction: code for code, direction in enumerate(DIREC
 
 Steps = NDArray[Any]
 """An array of `STEP`."""
+
+
+def part(chunks: Sequence[bytes], number: int, parts: int) -> Steps:
+    """Of steps as they are stored, in order of time, those of the customers of one of so many parts of a bucket."""
+    found = [np.frombuffer(chunk, STEP) for chunk in chunks]
+    if parts > 1:
+        share = np.uint64(BUCKETS), np.uint64(parts)
+        found = [steps[steps["customer"] // share[0] % share[1] == number] for steps in found]
+    return np.concatenate([np.empty(0, STEP), *found])
 
 
 def bucket(customers: NDArray[np.uint64]) -> NDArray[np.int64]:

@@ -8,11 +8,14 @@ from itertools import islice
 from typing import Final
 
 from percorso.app import serving
-from percorso.bench.events import Events, dated, emails
+from percorso.bench.events import POPULATION, Events, dated, emails
 from percorso.bench.limits import connected
 from percorso.bench.place import Place
 from percorso.errors import StartupError
 from percorso.ingest.pipeline import Pipeline
+from percorso.storage import deployment
+from percorso.storage.database import create_engine, url_of, writing
+from percorso.workers.rollups import Rollups
 
 STORED: Final = "bench-stored"
 JOURNEYS: Final = "bench-journeys"
@@ -51,13 +54,23 @@ def long_lived(customer: int, number: int) -> str:
     return f"lunga.{customer}.{number}@example.com"
 
 
-async def store(place: Place, rows: int, *, journeys: bool, histories: bool, progress: Progress) -> None:
+TOUCHPOINT_DAYS: Final = 730
+"""The time that events are spread over where touchpoints are asked about."""
+_EACH: Final = 20
+"""Interactions stored for each customer then, where that makes more customers than there are otherwise."""
+
+
+async def store(
+    place: Place, rows: int, *, journeys: bool, histories: bool, touchpoints: bool, progress: Progress
+) -> None:
     """Store events until there are so many, and the journeys and the whole histories that are to be read.
 
+    With `touchpoints` they are spread over two years, and what is kept of touchpoints is up to date at the end.
     `progress` is told how many are stored.
     """
     now = datetime.fromisoformat(place.now)
-    events = Events(STORED, now)
+    spread = {"days": TOUCHPOINT_DAYS, "population": max(POPULATION, rows // _EACH)} if touchpoints else {}
+    events = Events(STORED, now, **spread)
     async with serving(place.settings) as services:
         missing = range(place.ledger.following(STORED), rows)
         await _take(place, services.pipeline, STORED, map(events.one, missing), progress)
@@ -68,6 +81,21 @@ async def store(place: Place, rows: int, *, journeys: bool, histories: bool, pro
     async with connected(place.settings) as (session, _):
         for table in ("interactions", "interaction_keys", "identities", "identity_links"):
             await session.execute(f"VACUUM (ANALYZE) {table}")
+    if touchpoints:
+        await _keep(place)
+
+
+async def _keep(place: Place) -> None:
+    """Let all that is kept of touchpoints come up to date."""
+    engine = create_engine(url_of(place.settings), place.settings)
+    try:
+        async with writing(engine) as session:
+            generation = (await deployment.ensure(session)).generation
+        keeping = Rollups(engine, generation=generation, rest=0)
+        while await keeping.run():
+            pass
+    finally:
+        await engine.dispose()
 
 
 async def _take(place: Place, pipeline: Pipeline, source: str, events: Iterable[bytes], progress: Progress) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from percorso.bench.rows import Row
+from percorso.bench.row import Row
 from percorso.bench.sides import Figure, Pair
 from percorso.bench.verify import Verified
 
@@ -47,17 +47,20 @@ class Measured:
         """The most memory the service held, where the row asks for it and the system says."""
         return max((pair.peak_mib for pair in self.rounds if pair.peak_mib is not None), default=None)
 
-    @property
-    def p50(self) -> float | None:
-        """Our median time in ms."""
-        return middle([pair.ours for pair in self.rounds]).latencies_ms.get("p50")
+    def time(self, percentile: str) -> float | None:
+        """A percentile of our times in ms, by its name."""
+        return middle([pair.ours for pair in self.rounds]).latencies_ms.get(percentile)
 
     @property
     def reached(self) -> bool:
         """Whether the median ratio, the memory and the median time are within reach."""
         ratio = median(self.ratios)
         within = ratio >= self.row.reach if self.row.of == "rate" else ratio <= self.row.reach
-        bounds = (self.row.reach_mib, self.peak_mib), (self.row.reach_ms, self.p50)
+        bounds = (
+            (self.row.reach_mib, self.peak_mib),
+            (self.row.reach_ms, self.time("p50")),
+            (self.row.reach_p99_ms, self.time("p99")),
+        )
         return within and all(most is None or ours is None or ours <= most for most, ours in bounds)
 
 
@@ -164,8 +167,9 @@ def _notes(where: Machine, measured: Sequence[Measured], verified: Verified | No
         if each.peak_mib is not None:
             reach = "" if each.row.reach_mib is None else f"; reach ≤ {each.row.reach_mib:g}"
             yield f"{each.row.name}: the service held {each.peak_mib:.0f} MiB at most{reach}."
-        if each.row.reach_ms is not None and each.p50 is not None:
-            yield f"{each.row.name}: p50 {each.p50:.0f} ms; reach ≤ {each.row.reach_ms:g}."
+        for percentile, most in (("p50", each.row.reach_ms), ("p99", each.row.reach_p99_ms)):
+            if most is not None and (took := each.time(percentile)) is not None:
+                yield f"{each.row.name}: {percentile} {took:.0f} ms; reach ≤ {most:g}."
         refused = sum(pair.refused for pair in each.rounds)
         if refused:
             yield f"[red]{each.row.name}: {refused} requests were refused or not answered.[/]"

@@ -12,7 +12,7 @@ from percorso.bench.limits import connected
 from percorso.bench.load import on_fast_loop
 from percorso.bench.place import Place
 from percorso.bench.report import Machine, Measured
-from percorso.bench.rows import Row
+from percorso.bench.row import Row
 from percorso.bench.sides import Options, Pair
 from percorso.bench.verify import Verified, verify
 from percorso.settings import Settings
@@ -36,14 +36,22 @@ def run(
     with place.made(settings) as here, _progress(console) as progress:
         journeys = any(row.reads_journeys for row in rows)
         histories = any(row.reads_histories for row in rows)
+        touchpoints = any(row.reads_touchpoints for row in rows)
         begun = [row.measure(here, options) for row in rows]
         if any(row.grows for row in rows):
-            _store(here, scale // _GROWTH, journeys=journeys, histories=False, progress=progress)
+            _store(
+                here,
+                scale // _GROWTH,
+                journeys=journeys,
+                histories=False,
+                touchpoints=touchpoints,
+                progress=progress,
+            )
             journeys = False
             for row, measuring in zip(rows, begun, strict=True):
                 if row.grows:
                     _first(measuring, row, progress)
-        _store(here, scale, journeys=journeys, histories=histories, progress=progress)
+        _store(here, scale, journeys=journeys, histories=histories, touchpoints=touchpoints, progress=progress)
         measured = [_measure(measuring, row, options, progress) for row, measuring in zip(rows, begun, strict=True)]
         verified = asyncio.run(_verify(here, progress)) if check else None
     return report.machine(here.server_version, embedded=embedded, stored_before=scale), measured, verified
@@ -61,13 +69,15 @@ def _progress(console: Console) -> Progress:
     return Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
 
 
-def _store(here: Place, scale: int, *, journeys: bool, histories: bool, progress: Progress) -> None:
+def _store(here: Place, scale: int, *, journeys: bool, histories: bool, touchpoints: bool, progress: Progress) -> None:
     task = progress.add_task("storing", total=scale)
 
     def stored(count: int) -> None:
         progress.update(task, completed=min(count, scale))
 
-    on_fast_loop(preload.store(here, scale, journeys=journeys, histories=histories, progress=stored))
+    on_fast_loop(
+        preload.store(here, scale, journeys=journeys, histories=histories, touchpoints=touchpoints, progress=stored)
+    )
     progress.remove_task(task)
 
 

@@ -21,7 +21,7 @@ from percorso.http.connections import Connection
 from percorso.ingest.verdict import Verdict
 from percorso.ingest.writer import Writer
 from percorso.ops import logs, process
-from percorso.queries.recounting import FOLLOWER as ROLLUPS
+from percorso.queries.recounting import FOLLOWER
 from percorso.settings import Settings
 from percorso.storage.interactions import Row
 from percorso.storage.rejected import Rejection
@@ -65,7 +65,7 @@ def ordinary() -> FastAPI:
 def without_rollups() -> FastAPI:
     """The service as it is, but for the worker that keeps rollups."""
     return create_app(
-        _settings(), workers=lambda services: [each for each in workers_of(services) if each.name != ROLLUPS]
+        _settings(), workers=lambda services: [each for each in workers_of(services) if each.name != FOLLOWER]
     )
 
 

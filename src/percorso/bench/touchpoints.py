@@ -10,15 +10,12 @@ from urllib.parse import urlencode
 from percorso.bench.limits import connected
 from percorso.bench.load import on_fast_loop, percentiles
 from percorso.bench.place import Place
+from percorso.bench.preload import TOUCHPOINT_DAYS
 from percorso.bench.server import WITHOUT_ROLLUPS
 from percorso.bench.sides import Figure, Options, Pair, get, pair, post, rounds, servers
 from percorso.queries import baseline
 from percorso.storage.database import WriteSession
 
-DAYS: Final = 730
-"""The time that what is stored is spread over."""
-PEOPLE: Final = 20
-"""Interactions stored for each customer."""
 _SPANS: Final = 200
 _ZONE: Final = "Europe/Rome"
 _SLUG: Final = "support-line/007"
@@ -124,7 +121,7 @@ def _spans(place: Place) -> list[Span]:
     """Ranges of whole hours, of any length, within what is stored: the same ones in every run."""
     end = _now(place)
     choose = random.Random(7)  # noqa: S311 - no secret
-    hours = DAYS * 24
+    hours = TOUCHPOINT_DAYS * 24
     found = []
     for _ in range(_SPANS):
         first, last = sorted(choose.sample(range(hours), 2))

@@ -8,6 +8,7 @@ from fastapi.openapi.utils import get_openapi
 
 from percorso.http.documents import (
     analytics_figures,
+    analytics_sequences,
     base,
     customers,
     examples,
@@ -23,7 +24,19 @@ from percorso.http.documents.base import ProblemDocument
 from percorso.http.payloads import REFERENCE
 from percorso.interaction import ENRICHMENT, INTERACTION
 
-_ROOMS = (base, interactions, customers, identity, found, measured, privacy, operations, analytics_figures, trouble)
+_ROOMS = (
+    base,
+    interactions,
+    customers,
+    identity,
+    found,
+    measured,
+    privacy,
+    operations,
+    analytics_figures,
+    analytics_sequences,
+    trouble,
+)
 
 
 def document(app: FastAPI) -> dict[str, Any]:

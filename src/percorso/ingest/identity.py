@@ -13,11 +13,9 @@ from percorso import ids
 from percorso.errors import Problem, RejectedInteraction
 from percorso.ingest.known import trim
 from percorso.ingest.normalise import normalise
-from percorso.interaction import IDENTIFIER_KINDS_STRONG, IDENTIFIER_KINDS_WEAK
+from percorso.interaction import IDENTIFIER_KINDS_STRONG, identifier_rank
 from percorso.storage.identities import Identifier
 
-_RANK = {kind: rank for rank, kind in enumerate((*IDENTIFIER_KINDS_STRONG, *IDENTIFIER_KINDS_WEAK))}
-_LAST = len(_RANK)
 _STRONG = frozenset(IDENTIFIER_KINDS_STRONG)
 
 
@@ -70,7 +68,7 @@ class Identifiers:
         ranked: list[tuple[int, Identifier]] = []
         problems: list[Problem] = []
         for kind, given in customer.items():
-            rank = _RANK.get(kind, _LAST)
+            rank = identifier_rank(kind)
             for index, value in enumerate((given,) if isinstance(given, str) else given):
                 try:
                     known = self._known.get(value)

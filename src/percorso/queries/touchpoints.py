@@ -77,14 +77,17 @@ async def ranked(
     order = sorted((-count, number) for number, count in counts.items() if count > 0)
     if after is not None:
         order = order[bisect_right(order, (-after[0], after[1])) :]
-    some = await session.fetch(
-        f"SELECT {_SAID} FROM touchpoints t WHERE touchpoint_id = ANY($1) AND merged_into IS NULL "
-        "AND ($2::boolean IS NULL OR discovered = $2)",
-        # Which of them are asked for is not known before.
-        [number for _, number in (order[: limit + 1] if discovered is None else order)],
-        discovered,
-    )
-    known = {row["touchpoint_id"]: row for row in some}
+    # Which of them are discovered ones is not known before.
+    wanted = [number for _, number in (order[: limit + 1] if discovered is None else order)]
+    known: dict[int, Record] = {}
+    if wanted:
+        some = await session.fetch(
+            f"SELECT {_SAID} FROM touchpoints t WHERE touchpoint_id = ANY($1) AND merged_into IS NULL "
+            "AND ($2::boolean IS NULL OR discovered = $2)",
+            wanted,
+            discovered,
+        )
+        known = {row["touchpoint_id"]: row for row in some}
     rows = [known[number] for _, number in order if number in known][: limit + 1]
     if len(rows) <= limit:
         rows += await session.fetch(

@@ -144,10 +144,8 @@ async def restore(session: WriteSession, identity_id: UUID, decision: Decision) 
     )
     records = await session.fetch(
         "SELECT i.identity_id, i.strong, i.customer_id FROM ("
-        "SELECT $1::uuid AS id "
-        "UNION ALL SELECT identity_b FROM identity_links WHERE identity_a = $1 AND state = 'active' "
-        "UNION ALL SELECT identity_a FROM identity_links WHERE identity_b = $1 AND state = 'active'"
-        ") AS beside JOIN identities i ON i.identity_id = beside.id",
+        f"SELECT $1::uuid AS other UNION ALL {linking.neighbours('$1')}"
+        ") AS beside JOIN identities i ON i.identity_id = beside.other",
         identity_id,
     )
     return [Member(*record) for record in records]

@@ -14,15 +14,13 @@ from typing import Any, Final, Literal, NamedTuple
 
 from asyncpg.pgproto.pgproto import UUID
 
-from percorso.interaction import IDENTIFIER_KINDS_STRONG, IDENTIFIER_KINDS_WEAK
+from percorso.interaction import identifier_rank
 from percorso.storage import audit, commits, epoch, linking
 from percorso.storage.audit import Entry
 from percorso.storage.database import WriteSession
 
 Mode = Literal["delete", "anonymise"]
 Step = Literal["documents", "quarantine", "interactions", "rows", "done"]
-
-_RANK: Final = {kind: rank for rank, kind in enumerate((*IDENTIFIER_KINDS_STRONG, *IDENTIFIER_KINDS_WEAK))}
 
 FIRST: Final[Step] = "documents"
 
@@ -93,7 +91,9 @@ async def begin(
     if not strong and len({link["customer_id"] for link in links if link["strong"] and link["active"]}) > 1:
         return "shared"
     kinds = {member["identity_id"]: member["kind"] for member in members}
-    neighbours = {link["other"] for link in links if _rank(link["kind"]) <= _rank(kinds[link["member"]])}
+    neighbours = {
+        link["other"] for link in links if identifier_rank(link["kind"]) <= identifier_rank(kinds[link["member"]])
+    }
     shared = {link["other"] for link in links if link["active"] and not link["strong"] and link["member"] in strong}
     customer_id: UUID = members[0]["customer_id"]
     identifiers = Counter(member["kind"] for member in members)
@@ -141,11 +141,6 @@ _LINKS: Final = """
     ) AS l JOIN identities n ON n.identity_id = l.other
 """
 """The links from these identities, in whatever state, to those of others."""
-
-
-def _rank(kind: str) -> int:
-    """How strong identifiers of this kind are: what names several is stored under the one of lowest rank."""
-    return _RANK.get(kind, len(_RANK))
 
 
 async def hold(session: WriteSession, erasure_id: UUID) -> Erasure | None:

@@ -54,12 +54,18 @@ CREATE OR REPLACE FUNCTION pg_temp.percorso_id(the_time timestamptz) RETURNS uui
 $$
 """
 
+
+def neighbours(of: str, where: str = "state = 'active'") -> str:
+    """SQL: the identities, as `other`, that links lead to from the identity that the expression `of` gives."""
+    return (
+        f"SELECT identity_b AS other FROM identity_links WHERE identity_a = {of} AND {where} "
+        f"UNION ALL SELECT identity_a FROM identity_links WHERE identity_b = {of} AND {where}"
+    )
+
+
 # Looks for a first customer and then for another than that, so that a device shared by thousands costs two look-ups.
-_LEADS_TO: Final = """
-    SELECT s.customer_id FROM (
-        SELECT identity_b AS other FROM identity_links WHERE identity_a = w.id AND state = 'active'
-        UNION ALL SELECT identity_a FROM identity_links WHERE identity_b = w.id AND state = 'active'
-    ) AS l JOIN identities s ON s.identity_id = l.other AND s.strong
+_LEADS_TO: Final = f"""
+    SELECT s.customer_id FROM ({neighbours("w.id")}) AS l JOIN identities s ON s.identity_id = l.other AND s.strong
 """
 _PLACE: Final = f"""
 CREATE OR REPLACE FUNCTION pg_temp.percorso_place(weak uuid[]) RETURNS void LANGUAGE sql AS $$
@@ -74,25 +80,20 @@ $$
 """
 
 # Of these customers the weak identities beside their strong ones that stand alone: they may lead to one customer now.
-_ALONE: Final = """
+_ALONE: Final = f"""
     SELECT w.identity_id FROM identities s
-    CROSS JOIN LATERAL (
-        SELECT identity_b AS other FROM identity_links WHERE identity_a = s.identity_id AND state = 'active'
-        UNION ALL SELECT identity_a FROM identity_links WHERE identity_b = s.identity_id AND state = 'active'
-    ) AS l
+    CROSS JOIN LATERAL ({neighbours("s.identity_id")}) AS l
     JOIN identities w ON w.identity_id = l.other AND NOT w.strong AND w.customer_id = w.identity_id
     WHERE s.strong AND s.customer_id = ANY
 """
 
-_PART: Final = """
+_PART: Final = f"""
 CREATE OR REPLACE FUNCTION pg_temp.percorso_part(root uuid, apart_from uuid) RETURNS uuid[] LANGUAGE sql AS $$
     WITH RECURSIVE part(id) AS (
         SELECT root
         UNION
-        SELECT s.identity_id FROM part CROSS JOIN LATERAL (
-            SELECT identity_b AS other FROM identity_links WHERE identity_a = part.id AND state = 'active'
-            UNION ALL SELECT identity_a FROM identity_links WHERE identity_b = part.id AND state = 'active'
-        ) AS l JOIN identities s ON s.identity_id = l.other AND s.strong
+        SELECT s.identity_id FROM part CROSS JOIN LATERAL ({neighbours("part.id")}) AS l
+        JOIN identities s ON s.identity_id = l.other AND s.strong
         WHERE l.other IS DISTINCT FROM apart_from
     )
     SELECT array_agg(id) FROM part
@@ -151,7 +152,7 @@ $$
 """
 
 # Links that were suspected of a strong identity join nobody once it is weak: they say that it is shared.
-_DEMOTE: Final = """
+_DEMOTE: Final = f"""
 CREATE OR REPLACE FUNCTION pg_temp.percorso_demote(
     the_identity uuid, the_detail jsonb, the_interaction uuid, the_source text, the_time timestamptz
 ) RETURNS void LANGUAGE plpgsql AS $$
@@ -183,16 +184,14 @@ BEGIN
     SELECT pg_temp.percorso_id(the_time), the_time, 'demoted', identity_a, identity_b, 'active', the_interaction,
         the_source
     FROM freed;
-    SELECT coalesce(array_agg(w.identity_id), '{}') || the_identity INTO beside FROM (
-        SELECT identity_b AS other FROM identity_links WHERE identity_a = the_identity AND state = 'active'
-        UNION ALL SELECT identity_a FROM identity_links WHERE identity_b = the_identity AND state = 'active'
-    ) AS l JOIN identities w ON w.identity_id = l.other AND NOT w.strong;
+    SELECT coalesce(array_agg(w.identity_id), '{{}}') || the_identity INTO beside
+    FROM ({neighbours("the_identity")}) AS l JOIN identities w ON w.identity_id = l.other AND NOT w.strong;
     touched := pg_temp.percorso_rebuild(ARRAY[customer], beside);
     UPDATE identity_epoch SET epoch = epoch + 1;
     -- A moment later than what else the transaction logs, since that is the key.
     INSERT INTO commits (generation, xid8, at, what, hours, identity_ids, interaction_ids)
-    SELECT generation, pg_current_xact_id(), the_time + (clock_timestamp() - statement_timestamp()), 'identity', '{}',
-        touched, '{}'
+    SELECT generation, pg_current_xact_id(), the_time + (clock_timestamp() - statement_timestamp()), 'identity', '{{}}',
+        touched, '{{}}'
     FROM deployment;
 END $$
 """
@@ -209,13 +208,8 @@ DECLARE
     parts int := 0;
     latest record;
 BEGIN
-    SELECT array_agg(s.identity_id) INTO lately FROM (
-        SELECT identity_b AS other FROM identity_links WHERE identity_a = the_identity
-        AND state <> 'cut' AND linked_at > the_time - interval '{days} days'
-        UNION ALL
-        SELECT identity_a FROM identity_links WHERE identity_b = the_identity
-        AND state <> 'cut' AND linked_at > the_time - interval '{days} days'
-    ) AS l JOIN identities s ON s.identity_id = l.other AND s.strong;
+    SELECT array_agg(s.identity_id) INTO lately
+    FROM ({lately}) AS l JOIN identities s ON s.identity_id = l.other AND s.strong;
     IF cardinality(lately) <= {customers} OR EXISTS (
         SELECT FROM identity_suspicions
         WHERE identity_a = the_identity AND identity_b IS NULL AND why = 'shared' AND decision = 'restored'
@@ -349,7 +343,9 @@ async def define(session: WriteSession, guards: Guards) -> None:
     """Define the functions for this connection. The user may make temporary objects, as Postgres lets any user."""
     most = ", ".join(f"('{kind}', {number})" for kind, number in guards.most.items()) or _NO_LIMIT
     shareable = ", ".join(f"'{kind}'" for kind in _SHAREABLE)
-    watch = _WATCH.format(customers=guards.customers, days=guards.days)
+    recent = f"state <> 'cut' AND linked_at > the_time - interval '{guards.days} days'"
+    lately = neighbours("the_identity", recent)
+    watch = _WATCH.format(customers=guards.customers, days=guards.days, lately=lately)
     link = _LINK.format(lock=LOCK, customers=guards.customers, most=most, shareable=shareable, alone=_ALONE)
     for function in (_ID, _PLACE, _PART, _REBUILD, _SUSPECT, _DEMOTE, watch, link):
         await session.execute(function)

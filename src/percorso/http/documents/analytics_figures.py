@@ -1,8 +1,8 @@
 """What the OpenAPI document says of the figures of touchpoints and channels, with an example of each."""
 
-from typing import Annotated, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import AwareDatetime, BaseModel, Field, create_model
 
 from percorso.analytics.intervals import Interval
 from percorso.http.documents import examples
@@ -108,119 +108,125 @@ class Change(BaseModel):
     )
 
 
-Whole = TypeVar("Whole")
-"""A whole number, or its change."""
-Part = TypeVar("Part")
-"""A number that need not be whole and is null where there is nothing to take it of, or its change."""
-
-
-class _Named(BaseModel, Generic[Whole, Part]):
-    """Figures, or the changes of the same figures."""
-
-    @classmethod
-    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
-        """What the OpenAPI document calls it."""
-        return cls.__name__ + ("Change" if params[0] is Change else "Figures")
-
-
-class Sentiment(_Named[Whole, Part], Generic[Whole, Part]):
+class SentimentFigures(BaseModel):
     """How customers felt."""
 
-    scored: Whole = Field(description="Interactions with a sentiment that has a score.")
-    mean: Part = Field(description="The mean of the scores, from -1 to 1.")
-    felt: Whole = Field(description="Interactions with a sentiment that has a score or a label.")
-    negative_share: Part = Field(
+    scored: int = Field(description="Interactions with a sentiment that has a score.")
+    mean: float | None = Field(description="The mean of the scores, from -1 to 1.")
+    felt: int = Field(description="Interactions with a sentiment that has a score or a label.")
+    negative_share: float | None = Field(
         description="Of those `felt`, the share that is labelled negative or, without a label, scored below zero."
     )
 
 
-class Nps(_Named[Whole, Part], Generic[Whole, Part]):
+class NpsFigures(BaseModel):
     """Whether customers would recommend us."""
 
-    answers: Whole = Field(description="Feedback with the metric `nps`, brought to the scale of 0 to 10.")
-    score: Part = Field(description="The percentage of answers of 9 and 10 less that of 0 to 6: from -100 to 100.")
+    answers: int = Field(description="Feedback with the metric `nps`, brought to the scale of 0 to 10.")
+    score: float | None = Field(
+        description="The percentage of answers of 9 and 10 less that of 0 to 6: from -100 to 100."
+    )
 
 
-class Csat(_Named[Whole, Part], Generic[Whole, Part]):
+class CsatFigures(BaseModel):
     """How satisfied customers are."""
 
-    answers: Whole = Field(description="Feedback with the metric `csat`.")
-    score: Part = Field(description="The share of answers in the top 40 % of their scale, such as 4 and 5 of 5.")
+    answers: int = Field(description="Feedback with the metric `csat`.")
+    score: float | None = Field(
+        description="The share of answers in the top 40 % of their scale, such as 4 and 5 of 5."
+    )
 
 
-class Ces(_Named[Whole, Part], Generic[Whole, Part]):
+class CesFigures(BaseModel):
     """How easy it was."""
 
-    answers: Whole = Field(description="Feedback with the metric `ces`.")
-    score: Part = Field(description="The mean of the answers, brought to the scale of 1 to 7; high is easy.")
+    answers: int = Field(description="Feedback with the metric `ces`.")
+    score: float | None = Field(description="The mean of the answers, brought to the scale of 1 to 7; high is easy.")
 
 
-class ResponseTime(_Named[Whole, Part], Generic[Whole, Part]):
+class ResponseTimeFigures(BaseModel):
     """How long customers waited for an answer, in seconds; within `errors.response_times` of a time of that rank."""
 
-    responses: Whole = Field(description="Contacts by customers that were answered, and when is known.")
-    p50: Part = Field(description="Half of the answers took this long or less (s).")
-    p90: Part = Field(description="Nine in ten took this long or less (s).")
-    p99: Part = Field(description="All but one in a hundred took this long or less (s).")
+    responses: int = Field(description="Contacts by customers that were answered, and when is known.")
+    p50: float | None = Field(description="Half of the answers took this long or less (s).")
+    p90: float | None = Field(description="Nine in ten took this long or less (s).")
+    p99: float | None = Field(description="All but one in a hundred took this long or less (s).")
 
 
-class WaitTime(_Named[Whole, Part], Generic[Whole, Part]):
+class WaitTimeFigures(BaseModel):
     """How long customers waited in queues."""
 
-    measured: Whole = Field(description="Interactions whose details say `wait_seconds`.")
-    mean: Part = Field(description="The mean of these (s).")
+    measured: int = Field(description="Interactions whose details say `wait_seconds`.")
+    mean: float | None = Field(description="The mean of these (s).")
 
 
-class HandlingTime(_Named[Whole, Part], Generic[Whole, Part]):
+class HandlingTimeFigures(BaseModel):
     """How long interactions took."""
 
-    measured: Whole = Field(description="Interactions whose duration is known.")
-    mean: Part = Field(description="The mean duration (s).")
+    measured: int = Field(description="Interactions whose duration is known.")
+    mean: float | None = Field(description="The mean duration (s).")
 
 
-class Abandonment(_Named[Whole, Part], Generic[Whole, Part]):
+class AbandonmentFigures(BaseModel):
     """How many gave up."""
 
-    offered: Whole = Field(description="Inbound calls, video calls and chats: those that can be abandoned.")
-    share: Part = Field(description="Of these, the share with the outcome `abandoned`.")
+    offered: int = Field(description="Inbound calls, video calls and chats: those that can be abandoned.")
+    share: float | None = Field(description="Of these, the share with the outcome `abandoned`.")
 
 
-class _All(_Named[Whole, Part], Generic[Whole, Part]):
+class _Counted(BaseModel):
     """What happened."""
 
-    interactions: Whole = Field(description="How many interactions there were.")
-    customers: Whole = Field(
+    interactions: int = Field(description="How many interactions there were.")
+    customers: int = Field(
         description="How many distinct customers there were, those merged counting as one: an estimate with the "
         "standard error that `errors.customers` says, and nearly exact for a few hundred."
     )
-    inbound_share: Part = Field(description="The share of interactions that customers began.")
-    direct: Whole = Field(description="Interactions between customers and the organisation itself.")
-    indirect: Whole = Field(description="Those through something else: a review read, a page, a poster.")
-    direct_share: Part = Field(description="The share of interactions that are direct.")
-    sentiment: Sentiment[Whole, Part]
-    nps: Nps[Whole, Part]
-    csat: Csat[Whole, Part]
-    ces: Ces[Whole, Part]
-    complaints: Whole = Field(description="Interactions that are complaints.")
-    complaints_per_100: Part = Field(description="Complaints per 100 interactions.")
-    unresolved: Whole = Field(description="Interactions with the resolution unresolved, escalated or follow_up.")
-    unresolved_per_100: Part = Field(description="Unresolved ones per 100 interactions.")
-    response_time: ResponseTime[Whole, Part]
-    wait_time: WaitTime[Whole, Part]
-    handling_time: HandlingTime[Whole, Part]
-    abandonment: Abandonment[Whole, Part]
+    inbound_share: float | None = Field(description="The share of interactions that customers began.")
+    direct: int = Field(description="Interactions between customers and the organisation itself.")
+    indirect: int = Field(description="Those through something else: a review read, a page, a poster.")
+    direct_share: float | None = Field(description="The share of interactions that are direct.")
+    sentiment: SentimentFigures
+    nps: NpsFigures
+    csat: CsatFigures
+    ces: CesFigures
+    complaints: int = Field(description="Interactions that are complaints.")
+    complaints_per_100: float | None = Field(description="Complaints per 100 interactions.")
+    unresolved: int = Field(description="Interactions with the resolution unresolved, escalated or follow_up.")
+    unresolved_per_100: float | None = Field(description="Unresolved ones per 100 interactions.")
+    response_time: ResponseTimeFigures
+    wait_time: WaitTimeFigures
+    handling_time: HandlingTimeFigures
+    abandonment: AbandonmentFigures
 
 
-class _Changes(_All[Change, Change]):
-    """How each figure differs from that of the period before."""
-
-
-class _Figures(_All[int, float | None]):
+class _Figures(_Counted):
     costs: dict[str, float] = Field(description="What it cost by currency (ISO 4217), where that was given.")
 
 
+def _changes(model: type[BaseModel], name: str) -> type[BaseModel]:
+    """The changes of all figures of a model."""
+    members: dict[str, Any] = {}
+    for member, figure in model.model_fields.items():
+        of = figure.annotation
+        if isinstance(of, type) and issubclass(of, BaseModel):
+            members[member] = _changes(of, f"{of.__name__.removesuffix('Figures')}Changes"), ...
+        else:
+            members[member] = Change, Field(description=figure.description)
+    return create_model(name, __doc__=model.__doc__, **members)
+
+
+if TYPE_CHECKING:
+
+    class FigureChanges(BaseModel):
+        """How each figure differs from that of the period before."""
+
+else:
+    FigureChanges = _changes(_Counted, "FigureChanges")
+
+
 class _Changing(_Figures):
-    change: _Changes = Field(description="How each figure differs from that of the period before.")
+    change: FigureChanges = Field(description="How each figure differs from that of the period before.")
 
 
 class Period(BaseModel):
