@@ -200,6 +200,40 @@ async def test_every_point_of_a_series_says_what_the_raw_table_does(
         assert whole == {name: item[name]["count"] for name in MEASURES}
 
 
+async def test_any_range_of_hours_says_what_the_raw_table_does(
+    service: Service, make: Make, database: Database
+) -> None:
+    app, client = service
+    await store_all(client, [mixed_up(make, number) for number in range(600)])
+    await count(app)
+    by_hour: dict[datetime, Counter[str]] = {
+        start + timedelta(hours=slot): cell.counts
+        for (scope, dimension, level, start, slot, _), cell in (await plainly(database)).cells.items()
+        if (scope, dimension, level) == (0, Dimension.ALL, Level.HOUR)
+    }
+    rng = random.Random(1)
+    first = END - timedelta(days=8)
+    for _ in range(40):
+        start, end = sorted(first + timedelta(hours=hour) for hour in rng.sample(range(10 * 24), 2))
+        params = {"from": start.isoformat(), "to": end.isoformat()}
+        counts: Counter[str] = Counter()
+        before: Counter[str] = Counter()
+        for hour, some in by_hour.items():
+            if start <= hour < end:
+                counts.update(some)
+            elif start - (end - start) <= hour < start:
+                before.update(some)
+        total = (await read(client, **params))["total"]
+        assert figures(total) == {name: (counts[each.part], counts[each.whole]) for name, each in MEASURES.items()}
+        for name, each in MEASURES.items():
+            share = before[each.part] / before[each.whole] if before[each.whole] else None
+            assert total[name]["change"]["before"] == (None if share is None else pytest.approx(share, abs=1e-6))
+        answer = await client.get("/v1/analytics/problems", params=params)
+        expected = ("interactions", "complaints", "negative", "repeats", "unresolved")
+        total = answer.json()["total"]
+        assert {name: total[name] for name in expected} == {name: counts[name] for name in expected}
+
+
 async def test_contact_quality_is_a_table_of_items_or_of_points(service: Service, make: Make) -> None:
     app, client = service
     await store_all(client, [mixed_up(make, number) for number in range(60)])

@@ -210,15 +210,11 @@ async def read_contact_quality(
         "tz": zone.key,
         "total": figures.documents(total | quality.compared(*found.everything[0]))[0],
         "found": found.number,
-        "items": figures.documents(columns | {"series": _series(points, begins)}),
+        "items": figures.documents(columns | {"series": await analysing.run(_series, points, begins)}),
     }
     if begins is None:
         return await tables.table(request, _rows(columns), _ITEMS, document=document)
-    rows = [
-        {"name": name, **row}
-        for name, of_one in zip(found.names, points, strict=True)
-        for row in _rows({"start": list(begins)} | of_one)
-    ]
+    rows = await analysing.run(_point_rows, found.names, points, begins)
     return await tables.table(request, rows, _POINTS, document=document)
 
 
@@ -245,6 +241,17 @@ def _series(points: Sequence[Columns], begins: Sequence[datetime] | None) -> lis
         return [None] * len(points)
     starts: list[Any] = [moment.isoformat() for moment in begins]
     return [figures.documents({"start": starts} | each) for each in points]
+
+
+def _point_rows(
+    names: Sequence[str | None], points: Sequence[Columns], begins: Sequence[datetime]
+) -> list[Mapping[str, Any]]:
+    """The points of all series as rows of a table."""
+    return [
+        {"name": name, **row}
+        for name, of_one in zip(names, points, strict=True)
+        for row in _rows({"start": list(begins)} | of_one)
+    ]
 
 
 def _rows(columns: Columns) -> list[Mapping[str, Any]]:

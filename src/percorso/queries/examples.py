@@ -19,7 +19,7 @@ from percorso.analytics.dimensions import EVERYWHERE, Dimension, Level
 from percorso.analytics.sketches import mixed
 from percorso.analytics.steps import BUCKETS, FLAGS, STEP, Steps
 from percorso.queries import customers
-from percorso.queries.counted import unpacked
+from percorso.queries.counted import Run, unpacked
 from percorso.storage.database import ReadSession
 
 MOST: Final = 3
@@ -49,26 +49,30 @@ class Example(NamedTuple):
     signals: list[str]
 
 
-async def newest(session: ReadSession, items: Sequence[Item], start: datetime, end: datetime) -> list[list[Example]]:
+async def newest(
+    session: ReadSession, items: Sequence[Item], start: datetime, end: datetime, *, run: Run
+) -> list[list[Example]]:
     """For each item at most `MOST` interactions from `start` to before `end`, both whole hours, the newest first.
 
-    Of a topic they are looked for among the newest 1,000 with such a signal in its hours.
+    Of a topic they are looked for among the newest 1,000 with such a signal in each of its hours.
     """
     hours: list[list[datetime]] = [[] for _ in items]
     for dimension in {item.dimension for item in items}:
         places = [place for place, item in enumerate(items) if item.dimension == dimension]
-        found = await _hours(session, dimension, [items[place] for place in places], start, end)
+        found = await _hours(session, dimension, [items[place] for place in places], start, end, run=run)
         for place, some in zip(places, found, strict=True):
             hours[place] = some
-    steps = await _steps(session, {hour for some in hours for hour in some})
-    return [
-        await _examples(session, item, [steps[hour] for hour in some if hour in steps])
-        for item, some in zip(items, hours, strict=True)
-    ]
+    steps: list[list[Steps]] = [[np.empty(0, STEP)] for _ in items]
+    for hour in sorted({hour for some in hours for hour in some}, reverse=True):
+        places = [place for place, some in enumerate(hours) if hour in some]
+        found_steps = await _steps(session, hour, [items[place] for place in places], run=run)
+        for place, some_steps in zip(places, found_steps, strict=True):
+            steps[place].append(some_steps)
+    return [await _examples(session, item, np.concatenate(some)) for item, some in zip(items, steps, strict=True)]
 
 
 async def _hours(
-    session: ReadSession, dimension: Dimension, items: Sequence[Item], start: datetime, end: datetime
+    session: ReadSession, dimension: Dimension, items: Sequence[Item], start: datetime, end: datetime, *, run: Run
 ) -> list[list[datetime]]:
     """For each item the newest hours in which it had one of its signals, at most `MOST`. Relies on the primary key."""
     found: list[list[datetime]] = [[] for _ in items]
@@ -85,11 +89,23 @@ async def _hours(
             since - timedelta(days=1),
             until,
         )
-        for row in rows:
-            day = unpacked(row["cells"])
-            for item, hours in zip(items, found, strict=True):
-                hours.extend(_within(day, item, row["start"], since, until)[: MOST - len(hours)])
+        some = await run(_among, [(row["start"], row["cells"]) for row in rows], items, since, until)
+        for hours, more in zip(found, some, strict=True):
+            hours.extend(more[: MOST - len(hours)])
         until, stride = since, next(strides, stride)
+    return found
+
+
+def _among(
+    days: Sequence[tuple[datetime, bytes]], items: Sequence[Item], since: datetime, until: datetime
+) -> list[list[datetime]]:
+    """For each item its newest hours in these days, of which the newest come first."""
+    found: list[list[datetime]] = [[] for _ in items]
+    for begins, packed in days:
+        day = unpacked(packed)
+        for item, hours in zip(items, found, strict=True):
+            if len(hours) < MOST:
+                hours.extend(_within(day, item, begins, since, until))
     return found
 
 
@@ -101,30 +117,34 @@ def _within(day: Cells, item: Item, begins: datetime, since: datetime, until: da
     return [hour for hour in hours if since <= hour < until]
 
 
-async def _steps(session: ReadSession, hours: Collection[datetime]) -> dict[datetime, Steps]:
-    """Those steps of each hour that have any flag, the newest first. Relies on the primary key."""
-    found: dict[datetime, Steps] = {}
-    wanted = sum(FLAGS[flag] for flag in _FLAG.values())
-    for hour in sorted(hours):
-        rows = await session.fetch(
-            "SELECT steps FROM steps WHERE bucket = ANY($1) AND hour = $2", list(range(BUCKETS)), hour
-        )
-        steps = np.frombuffer(b"".join(row["steps"] for row in rows), STEP)
-        steps = steps[steps["flags"] & wanted != 0]
-        found[hour] = steps[np.argsort(-steps["at"], kind="stable")]
+async def _steps(session: ReadSession, hour: datetime, items: Sequence[Item], *, run: Run) -> list[Steps]:
+    """For each item the newest steps of an hour that may be an example. Relies on the primary key."""
+    rows = await session.fetch(
+        "SELECT steps FROM steps WHERE bucket = ANY($1) AND hour = $2", list(range(BUCKETS)), hour
+    )
+    return await run(_chosen, [row["steps"] for row in rows], items)
+
+
+def _chosen(packed: Sequence[bytes], items: Sequence[Item]) -> list[Steps]:
+    """For each item those with one of its signals, the newest first; topics are not known of steps."""
+    steps = np.frombuffer(b"".join(packed), STEP)
+    steps = steps[steps["flags"] & sum(FLAGS[flag] for flag in _FLAG.values()) != 0]
+    steps = steps[np.argsort(-steps["at"], kind="stable")]
+    found = []
+    for item in items:
+        keep = steps["flags"] & sum(FLAGS[_FLAG[signal]] for signal in item.signals) != 0
+        if item.dimension != Dimension.TOPIC:
+            keep &= np.isin(steps[_FIELD[item.dimension]], list(item.keys))
+        found.append(steps[keep][: sum(_LOOKED_UP)])
     return found
 
 
-async def _examples(session: ReadSession, item: Item, hours: Sequence[Steps]) -> list[Example]:
-    """At most `MOST` of an item, from the steps of these hours, the newest first."""
-    steps = np.concatenate([np.empty(0, STEP), *hours])
-    steps = steps[steps["flags"] & sum(FLAGS[_FLAG[signal]] for signal in item.signals) != 0]
-    if item.dimension != Dimension.TOPIC:
-        steps = steps[np.isin(steps[_FIELD[item.dimension]], list(item.keys))]
+async def _examples(session: ReadSession, item: Item, steps: Steps) -> list[Example]:
+    """At most `MOST` of an item, from what may be examples, the newest first."""
     found: dict[UUID, Example] = {}
-    for many in _LOOKED_UP:
-        if not len(steps) or len(found) >= MOST:
-            break
+    sizes = iter(_LOOKED_UP)
+    while len(steps) and len(found) < MOST:
+        many = next(sizes, _LOOKED_UP[-1])
         for example in await _looked_up(session, item, steps[:many]):
             found.setdefault(example.interaction_id, example)
         steps = steps[many:]
@@ -153,7 +173,7 @@ async def _looked_up(session: ReadSession, item: Item, steps: Steps) -> list[Exa
     return [
         Example(row["id"], [signal for signal, flag in _FLAG.items() if step["flags"] & FLAGS[flag]])
         for row, step in ((row, steps[row["number"] - 1]) for row in rows)
-        if _is_of(step["customer"], owners.get(row["identity_id"]))
+        if mixed(owners.get(row["identity_id"], row["identity_id"]).bytes)[0] == step["customer"]
     ]
 
 
@@ -162,10 +182,6 @@ _FIELD: Final = {Dimension.TOUCHPOINT: "touchpoint", Dimension.KIND: "kind"}
 
 def _first_id(at: int) -> UUID:
     return ids.first_id_at(ids.from_unix_ms(at))
-
-
-def _is_of(hashed: np.uint64, customer_id: UUID | None) -> bool:
-    return customer_id is not None and bool(mixed(customer_id.bytes)[0] == hashed)
 
 
 def _has(topics: str | None, word: str) -> bool:

@@ -94,7 +94,7 @@ async def find(
         )
         for entry, (dimension, key) in ((entry, keys[entry]) for entry in order[:top])
     ]
-    shown = await examples.newest(session, wanted, start, end)
+    shown = await examples.newest(session, wanted, start, end, run=run)
     items = [
         Item(keys[entry][0], names[keys[entry]], entry, some) for entry, some in zip(order[:top], shown, strict=True)
     ]
