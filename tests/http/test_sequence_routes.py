@@ -11,18 +11,11 @@ import jsonschema_rs
 import pytest
 
 from exchanges import Item, check_problem, pointers, store, store_all
-<<<<<<< HEAD
-from percorso.http.services import Services
-from percorso.queries import steps
-from rolling import roll
-from support import Make, running
-=======
 from percorso.app import create_app
 from percorso.http.services import Services
 from percorso.queries import steps
 from rolling import roll
 from support import Make, running, settings_for
->>>>>>> w5/sequences
 from writing import Database
 
 BEGAN = datetime(2026, 3, 2, tzinfo=UTC)
