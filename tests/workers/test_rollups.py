@@ -249,3 +249,15 @@ async def test_an_erased_customer_leaves_no_trace(
     assert await count(database, "words WHERE word LIKE '[erased] %'") == 1
     assert await count(database, "counted_identities") == 0
     await check_rollups(database)
+
+
+async def test_what_rollups_are_made_of_is_looked_up_in_indexes(database: Database) -> None:
+    await database.execute("SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_sort = off")
+    await database.execute(
+        "PREPARE rows (int[], int[], int, timestamptz) AS SELECT cells FROM rollups "
+        "WHERE scope = ANY($1) AND dimension = ANY($2) AND level = $3 AND start = $4"
+    )
+    plan = str(await database.fetch("EXPLAIN EXECUTE rows ('{0,1}', '{0,2}', 0, '2026-01-01')"))
+    assert "rollups_pkey" in plan, plan
+    for part in ("scope", "dimension", "level", "start"):
+        assert part in plan.partition("Index Cond")[2], plan
