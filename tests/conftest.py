@@ -3,6 +3,7 @@
 import asyncio
 import os
 import secrets
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
@@ -32,6 +33,11 @@ hypothesis.register_profile(
 )
 hypothesis.register_profile("long", parent=hypothesis.get_profile("percorso"), max_examples=2000, derandomize=False)
 hypothesis.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "percorso"))
+
+
+def pytest_configure() -> None:
+    """Let SIGINT work in what tests start: a shell ignores it for its background jobs, which is passed on."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -41,9 +41,9 @@ def keeper(services: Services) -> Rollups:
     return Rollups(services.engine, generation=services.deployment.generation, rest=0.0)
 
 
-async def roll(services: Services) -> None:
-    """Make every hour anew that has to be."""
-    worker = keeper(services)
+async def roll(services: Services, worker: Rollups | None = None) -> None:
+    """Make every hour anew that has to be, by a new worker or by this one."""
+    worker = worker or keeper(services)
     while await worker.run():
         pass
 

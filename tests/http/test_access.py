@@ -45,6 +45,8 @@ NEEDED = {
     "enrich_interaction": "write",
     "delete_interaction": "write",
     "describe_touchpoint": "write",
+    "merge_touchpoints": "write",
+    "unmerge_touchpoint": "write",
     "say_traits": "write",
     "say_consents": "write",
     "read_retention": "admin",

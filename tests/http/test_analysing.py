@@ -95,6 +95,21 @@ async def test_ingest_and_journeys_go_on_while_all_connections_of_analytics_are_
         assert await healthy_again(app)
 
 
+async def test_ingest_and_journeys_go_on_while_all_threads_of_analytics_compute(database_url: str, make: Make) -> None:
+    async with running(database_url, analytics_timeout=4) as (app, client):
+        with_routes(app)
+        await store(client, make())
+        calls = [asyncio.create_task(client.get("/test/compute")) for _ in range(2)]
+        await until(lambda: sum(each.name.startswith("percorso-analytics") for each in threading.enumerate()) == 2)
+        for number in range(3):
+            await store(client, make(id=f"{number}"))
+            assert (await ids_at(client, ANNA))[0] == f"{number}"
+        assert not any(call.done() for call in calls)
+        for call in calls:
+            check_problem(await call, 503, "analytics_timeout")
+        assert await healthy_again(app)
+
+
 async def healthy_again(app: FastAPI) -> bool:
     """Whether every place is free."""
     places: Places = app.state.services.analytics

@@ -187,9 +187,9 @@ async def test_every_point_of_a_series_says_what_the_raw_table_does(
     points = {(item["name"], datetime.fromisoformat(p["start"])): p for item in found["items"] for p in item["series"]}
     assert expected.keys() <= points.keys()
     told = 0
-    for key, point in points.items():
-        counts = expected[key]
-        assert figures(point) == {n: (counts[m.part], counts[m.whole]) for n, m in MEASURES.items()}, key
+    for place, point in points.items():
+        counts = expected[place]
+        assert figures(point) == {n: (counts[m.part], counts[m.whole]) for n, m in MEASURES.items()}, place
         told += counts["repeats"] + counts["hand_offs"] + counts["waiting"] + counts["switches"]
     assert told > 50
     for item in found["items"]:

@@ -11,16 +11,27 @@ import pyarrow as pa
 import pytest
 from fastapi import FastAPI
 from pyarrow import parquet
+from test_statements import plan_of, statements_read
 
 from exchanges import check_problem, pointers, store, store_all
 from following import follow
 from rolling import roll
 from support import Make, running
+from writing import Database
 
 END = datetime(2026, 3, 30, tzinfo=UTC)
 PERIOD = timedelta(days=10)
 RANGE = {"from": (END - PERIOD).isoformat(), "to": END.isoformat()}
 PROBLEMS, QUALITY = "/v1/analytics/problems", "/v1/analytics/contact-quality"
+OTHERS = """
+    INSERT INTO interactions (identity_id, id, received_at, touchpoint_id, channel, direction, document)
+    SELECT md5(n::text)::uuid,
+           (lpad(to_hex(1773500000000 + n * 20000), 12, '0') || '8000' || substr(md5(n::text), 1, 16))::uuid,
+           now(), 1000 + n % 40, 'phone', 'inbound', '{"customer": {}}'
+    FROM generate_series(1, 50000) AS n
+"""
+"""Interactions of other people at other places, of 14 to 26 March."""
+
 Service = tuple[FastAPI, httpx.AsyncClient]
 Item = dict[str, Any]
 
@@ -189,6 +200,51 @@ async def test_a_kind_of_complaint_is_no_problem_for_that(service: Service, make
     await count(app)
     found = await read(client, PROBLEMS, by="kind")
     assert (found["total"]["complaints"], found["items"]) == (100, [])
+
+
+async def test_touchpoints_that_were_merged_are_one(service: Service, make: Make) -> None:
+    app, client = service
+    items = calls(make, topic="billing", now=30, first=0) + calls(make, topic="accounts", now=30, first=200)
+    await store_all(client, items + calls(make, topic="delivery", now=5, first=400))
+    await count(app)
+    apart = await read(client, PROBLEMS, by="touchpoint")
+    assert sorted(item["name"] for item in apart["items"]) == ["accounts-line", "billing-line"]
+    body = {"into": "billing-line", "reason": "The same people answer."}
+    assert (await client.post("/v1/touchpoints/accounts-line/merge", json=body)).status_code == 200
+    [item] = (await read(client, PROBLEMS, by="touchpoint"))["items"]
+    assert (item["name"], item["interactions"], item["negative"]["count"]) == ("billing-line", 200, 60)
+    shown = [(await client.get(example["href"])).json()["id"] for example in item["examples"]]
+    assert shown == [f"accounts-0-{number}" for number in (29, 28, 27)]
+    quality = await read(client, QUALITY, interval="week")
+    counted = [(item["name"], item["contacts"]) for item in quality["items"]]
+    assert counted == [("billing-line", 200), ("delivery-line", 100)]
+    assert sum(point["repeat_contact_rate"]["of"] for point in quality["items"][0]["series"]) == 200
+    await client.post("/v1/touchpoints/accounts-line/unmerge", json={"reason": "They do not."})
+    again = await read(client, PROBLEMS, by="touchpoint")
+    assert again["items"] == apart["items"]
+
+
+async def test_what_is_read_for_problems_and_contact_quality_is_found_by_an_index(
+    service: Service, make: Make, database: Database
+) -> None:
+    app, client = service
+    await store_all(client, calls(make, topic="billing", now=30, first=0) + calls(make, topic="b", now=5, first=200))
+    await count(app)
+    await database.execute(OTHERS)
+    await database.execute("VACUUM ANALYZE interactions, rollups, steps")
+    plans = []
+    for path, params in ((PROBLEMS, {}), (QUALITY, {"interval": "day"})):
+        async with statements_read(app) as seen:
+            assert len((await read(client, path, **params))["items"]) >= 2
+        for statement in seen:
+            facts = "FROM interactions" in statement[0]
+            if facts or "rollups" in statement[0] or "FROM steps" in statement[0]:
+                # Of rollups and steps there are so few here that all would be read sooner than an index.
+                await database.execute(f"SET enable_seqscan = {'on' if facts else 'off'}")
+                plans.append(await plan_of(database, statement, generic=True))
+    assert not any("Seq Scan on" in plan for plan in plans), plans
+    for index in ("rollups_pkey", "steps_pkey", "touchpoint_id_id_idx"):
+        assert any(index in plan for plan in plans), index
 
 
 async def test_problems_are_a_table(service: Service, make: Make) -> None:

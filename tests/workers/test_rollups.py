@@ -1,18 +1,53 @@
 """Rollups and steps: always what the facts say, whatever happens to them and to processes."""
 
-from datetime import timedelta
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from asyncpg.pgproto.pgproto import UUID
+from prometheus_client import REGISTRY
 
 from following import follow
 from happenings import Happenings
 from percorso.http.services import Services
+from percorso.ingest import reconcile
+from percorso.ingest.reconcile import Act
+from percorso.queries import followers
+from percorso.queries.recounting import FOLLOWER
+from percorso.storage.database import reading, writing
+from percorso.storage.erasures import Asked, Mode
+from percorso.storage.linking import Guards
 from percorso.workers import hours, rollups
+from percorso.workers.hours import Hours
 from retaining import NOW, retain
-from rolling import check_rollups, roll
+from rolling import check_rollups, hash_of, keeper, roll
 from support import Make
-from writing import Database
+from writing import Database, count, processes, take
+
+ANNA, BERTA = ({"email": f"{name}@example.com"} for name in ("anna", "berta"))
+CRM = {"crm_id": "C-17"}
+
+
+def spread(make: Make, customer: dict[str, str], days: int = 90, **said: Any) -> list[dict[str, Any]]:
+    """Interactions of a customer, one every tenth day."""
+    return [
+        make(customer=customer, occurred_at=(NOW - timedelta(days=day)).isoformat(), **said)
+        for day in range(0, days, 10)
+    ]
+
+
+def identity(services: Services, customer: dict[str, str]) -> UUID:
+    """The id of an identifier."""
+    [(kind, value)] = customer.items()
+    return UUID(services.identifiers.one(kind, value).id.bytes)
+
+
+async def as_of(services: Services) -> datetime | None:
+    """Up to when rollups say everything."""
+    async with reading(services.engine) as session:
+        return await followers.as_of(session, FOLLOWER)
 
 
 class Rich(Happenings):
@@ -72,7 +107,7 @@ class Rich(Happenings):
         ]
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(5))
 async def test_rollups_say_what_the_facts_say_after_any_mix_of_what_happens(
     services: Services,
     database_url: str,
@@ -82,9 +117,13 @@ async def test_rollups_say_what_the_facts_say_after_any_mix_of_what_happens(
     seed: int,
 ) -> None:
     # Where many hours are named, a month is gone through once; where it is long, in parts.
-    monkeypatch.setattr(hours, "_FEW_HOURS", (48, 0)[seed % 2])
-    monkeypatch.setattr(rollups, "_TOGETHER", (500_000, 3)[seed // 2])
-    monkeypatch.setattr(rollups, "_COMMITS", (200, 3)[seed // 2])
+    monkeypatch.setattr(hours, "_FEW_HOURS", 0 if seed % 2 else 48)
+    monkeypatch.setattr(rollups, "_TOGETHER", 500_000 if seed < 2 else 3)
+    monkeypatch.setattr(rollups, "_COMMITS", 200 if seed < 2 else 3)
+    # What long hours said is remembered: here of all, or of none.
+    monkeypatch.setattr(hours, "_LONG", 1 if seed in {0, 2} else 20_000)
+    monkeypatch.setattr(hours, "_KEPT", 10_000)
+    this = keeper(services)
     happenings, checked = Rich(services, database, make, seed), 0
     for turn in range(14):
         await happenings.stored()
@@ -98,6 +137,115 @@ async def test_rollups_say_what_the_facts_say_after_any_mix_of_what_happens(
         if happenings.dice.random() < 0.7:
             if happenings.dice.random() < 0.7:
                 await follow(services)
-            await roll(services)
+            await roll(services, this if happenings.dice.random() < 0.9 else None)
             checked += await check_rollups(database)
     assert checked > 1000
+
+
+async def test_what_was_stored_before_is_gone_through_once_and_then_only_what_is_named(
+    services: Services, database: Database, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rollups, "_TOGETHER", 1)
+    await take(services, *spread(make, ANNA), *spread(make, CRM), make(customer=ANNA | CRM), *spread(make, BERTA))
+    runs = 0
+    # Each is another process, and the last was stopped.
+    while await keeper(services).run():
+        runs += 1
+        if runs < 20:
+            assert await as_of(services) is None
+    assert runs > 90
+    assert await check_rollups(database) > 100
+    assert REGISTRY.get_sample_value("percorso_rollup_hours_left") == 0
+    age = REGISTRY.get_sample_value("percorso_rollup_age_seconds")
+    assert age is not None
+    assert 0 <= age < 60
+    renewed: list[Sequence[int]] = []
+    monkeypatch.setattr(Hours, "renew", noting(Hours.renew, renewed))
+    await take(services, make(customer=ANNA, occurred_at="2026-05-02T03:04:05Z"))
+    assert (await as_of(services) or NOW) < datetime.now(UTC)
+    await roll(services)
+    assert renewed == [[datetime(2026, 5, 2, 3, tzinfo=UTC).timestamp() // 3600]]
+    await check_rollups(database)
+
+
+def noting(renew: Callable[..., Any], renewed: list[Sequence[int]]) -> Callable[..., Any]:
+    """What makes hours anew, and notes them."""
+
+    async def noted(this: Hours, some: Sequence[int], *given: Any) -> None:
+        renewed.append(some)
+        await renew(this, some, *given)
+
+    return noted
+
+
+async def test_customers_that_become_one_count_once_and_those_taken_apart_twice_even_where_a_worker_fails_between(
+    services: Services, database: Database, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rollups, "_TOGETHER", 1)
+    await take(services, *spread(make, ANNA), *spread(make, CRM), *spread(make, BERTA))
+    await roll(services)
+    act = Act("desk", "because", 1, Guards.of(services.settings))
+    anna, crm = identity(services, ANNA), identity(services, CRM)
+    renew = Hours.renew
+    done: list[Sequence[int]] = []
+
+    async def failing(this: Hours, some: Sequence[int], *given: Any) -> None:
+        if len(done) == 3:
+            raise ConnectionError
+        done.append(some)
+        await renew(this, some, *given)
+
+    async with writing(services.engine) as session:
+        await reconcile.merge(session, anna, crm, act)
+    monkeypatch.setattr(Hours, "renew", failing)
+    with pytest.raises(ConnectionError):
+        await roll(services)
+    # Some of the hours count them as one. Before the others do, they are two again.
+    async with writing(services.engine) as session:
+        await reconcile.split(session, anna, [crm], act)
+    monkeypatch.setattr(Hours, "renew", renew)
+    await roll(services)
+    await check_rollups(database)
+    assert await count(database, "counted_identities") == 0
+    async with writing(services.engine) as session:
+        await reconcile.merge(session, anna, crm, act)
+    await roll(services)
+    await check_rollups(database)
+    assert await count(database, "counted_identities WHERE NOT stale") == 1
+
+
+async def test_two_workers_at_once_do_no_harm(database_url: str, database: Database, make: Make) -> None:
+    async with processes(database_url, 2) as both:
+        this, other = both
+        await take(this, *spread(make, ANNA), *spread(make, CRM))
+        await asyncio.gather(roll(this), roll(other))
+        for _ in range(3):
+            await take(this, *spread(make, ANNA, days=20), *spread(make, BERTA | CRM, days=20))
+            await asyncio.gather(roll(this), roll(other), take(other, *spread(make, ANNA | BERTA)))
+            await asyncio.gather(roll(this), roll(other))
+            await check_rollups(database)
+
+
+@pytest.mark.parametrize("mode", ["delete", "anonymise"])
+async def test_an_erased_customer_leaves_no_trace(
+    services: Services, database: Database, make: Make, mode: Mode
+) -> None:
+    said: dict[str, Any] = {"agent": "anna@example.com", "topics": ["Anna@Example.com", "billing"]}
+    await take(
+        services, *spread(make, ANNA, **said), *spread(make, BERTA, topics=["billing"]), make(customer=ANNA | CRM)
+    )
+    await roll(services)
+    customer_id = await database.fetchval(
+        "SELECT customer_id FROM identities WHERE identity_id = $1", identity(services, ANNA)
+    )
+    hashed = hash_of(customer_id).to_bytes(8, "little")
+    holding = "SELECT count(*) FROM steps WHERE position($1::bytea IN steps) > 0"
+    assert await database.fetchval(holding, hashed) == 10
+    erasure = Asked(datetime.now(UTC), "t", UUID(bytes(16)), None, mode)
+    await services.eraser.erase(identity(services, CRM), erasure)
+    await roll(services)
+    assert await database.fetchval(holding, hashed) == 0
+    assert await count(database, "words WHERE word ILIKE '%anna%'") == 0
+    assert await count(database, "words WHERE word LIKE '[erased] %'") == 1
+    assert await count(database, "counted_identities") == 0
+    await check_rollups(database)

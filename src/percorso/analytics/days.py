@@ -51,22 +51,6 @@ def between(observed: Observed, low_ms: int, high_ms: int) -> Observed:
     return Observed(**plain, **sparse)
 
 
-def only(observed: Observed, entries: NDArray[np.bool_]) -> Observed:
-    """These entries of what was observed."""
-    place = np.cumsum(entries) - 1
-    more, sums, topics = (entries[each[0]] for each in (observed.more, observed.sums, observed.topics))
-    sparse = {
-        "more": observed.more[:, more],
-        "sums": observed.sums[:, sums],
-        "sum_amounts": observed.sum_amounts[sums],
-        "topics": observed.topics[:, topics],
-    }
-    for name in ("more", "sums", "topics"):
-        sparse[name][0] = place[sparse[name][0]]
-    plain = {name: values[entries] for name, values in observed._asdict().items() if name not in sparse}
-    return Observed(**plain, **sparse)
-
-
 def day_of(observed: Observed, start_ms: int) -> Day:
     """What these interactions, all of the day that begins then, come to."""
     hour = (observed.at - start_ms) // HOUR_MS

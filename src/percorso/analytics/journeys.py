@@ -48,7 +48,8 @@ class Journeys:
 
 def of(steps: Steps) -> Journeys:
     """The journeys of steps that are in order of time."""
-    steps = steps[_by_customer(steps["customer"])]
+    # By whole records: numpy else goes through them field by field.
+    steps = np.take(steps, _by_customer(np.ascontiguousarray(steps["customer"])))
     customers = steps["customer"]
     new = customers[1:] != customers[:-1]
     customer = np.concatenate(([0], np.cumsum(new))) if len(steps) else np.zeros(0, np.int64)

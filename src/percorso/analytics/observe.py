@@ -17,7 +17,7 @@ What the numbers mean is said at `cells.COUNTS` and `cells.SUMS`, and they are t
 """
 
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -320,3 +320,56 @@ class Observer:
             topics=topics,
             **plain,
         )
+
+
+def without(observed: Observed, interaction_ids: Iterable[UUID]) -> Observed:
+    """What was observed but for these interactions."""
+    gone = np.frombuffer(b"".join(each.bytes for each in interaction_ids), ">u8").astype(np.uint64).reshape(-1, 2)
+    both = set(map(tuple, gone.tolist()))
+    keep = np.ones(len(observed.at), np.bool_)
+    for entry in np.flatnonzero(np.isin(observed.id[:, 0], gone[:, 0])).tolist():
+        keep[entry] = tuple(observed.id[entry].tolist()) not in both
+    return only(observed, keep)
+
+
+def only(observed: Observed, entries: NDArray[np.bool_]) -> Observed:
+    """These entries of what was observed."""
+    place = np.cumsum(entries) - 1
+    more, sums, topics = (entries[each[0]] for each in (observed.more, observed.sums, observed.topics))
+    sparse = {
+        "more": observed.more[:, more],
+        "sums": observed.sums[:, sums],
+        "sum_amounts": observed.sum_amounts[sums],
+        "topics": observed.topics[:, topics],
+    }
+    for name in ("more", "sums", "topics"):
+        sparse[name][0] = place[sparse[name][0]]
+    plain = {name: values[entries] for name, values in observed._asdict().items() if name not in sparse}
+    return Observed(**plain, **sparse)
+
+
+def joined(parts: Sequence[Observed]) -> Observed:
+    """All of these, of which no two have the same, in order of ids."""
+    if len(parts) == 1:
+        return parts[0]
+    ids_ = np.concatenate([part.id for part in parts])
+    order = np.lexsort((ids_[:, 1], ids_[:, 0]))
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order))
+    first = np.cumsum([0, *(len(part.at) for part in parts)])
+    sparse: dict[str, Any] = {}
+    for name in ("more", "sums", "topics"):
+        rows = [getattr(part, name).copy() for part in parts]
+        for number, each in enumerate(rows):
+            each[0] = place[each[0] + first[number]]
+        both = np.concatenate(rows, axis=1)
+        in_order = np.argsort(both[0], kind="stable")
+        sparse[name] = both[:, in_order]
+        if name == "sums":
+            sparse["sum_amounts"] = np.concatenate([part.sum_amounts for part in parts])[in_order]
+    plain = {
+        name: np.concatenate([getattr(part, name) for part in parts])[order]
+        for name in Observed._fields
+        if name not in sparse
+    }
+    return Observed(**plain, **sparse)

@@ -44,7 +44,9 @@ def part(chunks: Sequence[bytes], number: int, parts: int) -> Steps:
     found = [np.frombuffer(chunk, STEP) for chunk in chunks]
     if parts > 1:
         share = np.uint64(BUCKETS), np.uint64(parts)
-        found = [steps[steps["customer"] // share[0] % share[1] == number] for steps in found]
+        own = [np.flatnonzero(steps["customer"] // share[0] % share[1] == number) for steps in found]
+        # By whole records: numpy else goes through them field by field.
+        found = [np.take(steps, places) for steps, places in zip(found, own, strict=True)]
     return np.concatenate([np.empty(0, STEP), *found])
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from percorso.analytics import tallies
 from percorso.analytics.journeys import Journeys, Nodes
@@ -19,8 +20,12 @@ BITS: Final = 21
 MOST_NODES: Final = (1 << BITS) - 2
 OUTSIDE: Final = (1 << BITS) - 1
 """Stands for where customers come from when they enter, and go to when they leave."""
-_BIN_BITS: Final = 10
-_MOST_BINS: Final = 2 << 20
+_BINS: Final = 512
+"""More than a gap of ten years has (`sketches.bins`)."""
+_LIKELY: Final = 8192
+"""Edges that may come to be the commonest."""
+_HISTOGRAMS: Final = 2 * _LIKELY
+_IN_TABLE: Final = 1 << 22
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,16 +48,17 @@ class Edges:
 class Transitions:
     """What is counted of transitions, bucket by bucket.
 
-    The gaps of each edge are kept as a histogram (`sketches`), of which the median is within 2 %. Where there are more
-    than two million of their bins, those of the rarest edges are dropped, and gaps that come later are all that is
-    known of them.
+    The gaps of an edge are kept as a histogram (`sketches`), of which the median is within 2 %. Only those of the
+    commonest 8,192 edges are: one that comes to be among them later, since customers come in random order, has those of
+    the customers from then on.
     """
 
     def __init__(self, nodes: Nodes, *, within_ms: int) -> None:
         self._nodes = nodes
         self._within_ms = within_ms
         self._tally = tallies.NOTHING
-        self._bins: tuple[Keys, Ints] = (np.empty(0, np.uint64), np.empty(0, np.int64))
+        self._kept: Keys = np.empty(0, np.uint64)
+        self._gaps = np.zeros((0, _BINS), np.uint32)
         self._total = 0
 
     def add(self, journeys: Journeys) -> None:
@@ -70,32 +76,45 @@ class Transitions:
         self._tally = self._tally.plus(Tally.of(keys, customers, bits=2 * BITS))
         gone_on = np.flatnonzero(linked)
         seconds = (journeys.at[gone_on] - journeys.at[gone_on - 1]) / 1000
-        self._add_gaps((keys[gone_on] << np.uint64(_BIN_BITS)) | bins(seconds).astype(np.uint64))
+        self._keep_more()
+        self._add_gaps(sources[gone_on], targets[gone_on], bins(seconds))
 
-    def _add_gaps(self, found: Keys) -> None:
-        new, counted = tallies.counted(found)
-        keys, places, here = tallies.merged(self._bins[0], new)
-        counts = np.zeros(len(keys), np.int64)
-        counts[places] = self._bins[1]
-        counts[here] += counted
-        if len(keys) > _MOST_BINS:
-            edge = np.searchsorted(self._tally.keys, keys >> np.uint64(_BIN_BITS))
-            edge = np.minimum(edge, len(self._tally.keys) - 1)
-            known = self._tally.keys[edge] == keys >> np.uint64(_BIN_BITS)
-            often = np.where(known, self._tally.counts[edge], 0)
-            keep = often > np.partition(often, len(often) - _MOST_BINS)[len(often) - _MOST_BINS]
-            keys, counts = keys[keep], counts[keep]
-        self._bins = (keys, counts)
+    def _keep_more(self) -> None:
+        """Keep the gaps of the commonest edges from now on."""
+        likely = np.sort(self._tally.keys[self._tally.top(_LIKELY)])
+        room = _HISTOGRAMS - len(self._kept)
+        kept, places, _ = tallies.merged(self._kept, np.setdiff1d(likely, self._kept, assume_unique=True)[:room])
+        if len(kept) > len(places):
+            gaps = np.zeros((len(kept), _BINS), np.uint32)
+            gaps[places] = self._gaps
+            self._kept, self._gaps = kept, gaps
+
+    def _add_gaps(self, sources: Ints, targets: Ints, number: NDArray[np.int32]) -> None:
+        width = len(self._nodes.ids)
+        inner = (self._kept & np.uint64(OUTSIDE)) < width
+        inner &= (self._kept >> np.uint64(BITS)) < width
+        if width**2 <= _IN_TABLE:
+            kept = self._kept[inner].astype(np.int64)
+            table = np.full(width**2, -1)
+            table[(kept >> BITS) * width + (kept & OUTSIDE)] = np.flatnonzero(inner)
+            place = table[sources * width + targets]
+        else:
+            keys = ((sources << BITS) | targets).astype(np.uint64)
+            at = np.minimum(np.searchsorted(self._kept, keys), len(self._kept) - 1)
+            place = np.where(self._kept[at] == keys, at, -1)
+        known = place >= 0
+        found, counts = tallies.counted((place[known] * _BINS + number[known]).astype(np.uint64))
+        self._gaps.reshape(-1)[found.astype(np.int64)] += counts.astype(np.uint32)
 
     def edges(self, top: int) -> Edges:
         """The commonest edges."""
         chosen = self._tally.top(top)
         keys = self._tally.keys[chosen]
-        low, high = (np.searchsorted(self._bins[0], (keys + np.uint64(end)) << np.uint64(_BIN_BITS)) for end in (0, 1))
-        of = np.repeat(np.arange(len(keys)), high - low)
-        at = np.concatenate([np.arange(*ends) for ends in zip(low, high, strict=True)] or [np.zeros(0, np.int64)])
-        number = (self._bins[0][at] & np.uint64((1 << _BIN_BITS) - 1)).astype(np.int32)
-        histograms = Ragged.of(of, number, self._bins[1][at].astype(np.float64), len(keys))
+        place = np.searchsorted(self._kept, keys)
+        known = np.flatnonzero(np.isin(keys, self._kept, assume_unique=True))
+        edge, number = np.nonzero(self._gaps[place[known]])
+        gaps = self._gaps[place[known]][edge, number].astype(np.float64)
+        histograms = Ragged.of(known[edge], number, gaps, len(keys))
         return Edges(
             (keys >> np.uint64(BITS)).astype(np.int64),
             (keys & np.uint64(OUTSIDE)).astype(np.int64),

@@ -124,8 +124,8 @@ async def read_problems(
     history or the others would give. Each is shown by its newest examples, which the table has by their ids.
     """
     among = [each for each in _BY if each in by.split(",")]
-    found = await found_problems.find(analysing.session, hours.start, hours.end, by=among, top=top)
     as_of = await _as_of(analysing.session)
+    found = await found_problems.find(analysing.session, hours.start, hours.end, by=among, top=top, run=analysing.run)
     entries = np.array([item.entry for item in found.items], np.int64)
     of_all = int(problems.trouble(found.everything[None])[0])
     judged = problems.columns(found.judged, entries)
@@ -192,8 +192,8 @@ async def read_contact_quality(
     """
     begins = None if interval is None else _begins(hours, interval, zone, top)
     session = analysing.session
-    found = await found_quality.find(session, hours.start, hours.end, by=by, top=top, begins=begins)
     as_of = await _as_of(session)
+    found = await found_quality.find(session, hours.start, hours.end, by=by, top=top, begins=begins, run=analysing.run)
     at = (as_of or datetime.now(UTC)).timestamp()
     columns: Columns = {
         "name": list(found.names),

@@ -196,12 +196,14 @@ async def _interactions(eraser: Eraser, session: WriteSession, erasure: Erasure,
 
 
 async def _rows(eraser: Eraser, session: WriteSession, erasure: Erasure, now: datetime) -> _Part:  # noqa: ARG001 - as above
-    """Delete some rows of each place where there are any."""
+    """Delete some rows of each place where there are any, and overwrite words that name the customer."""
     found = {
         place.table: await erasing.delete_rows(session, place, erasure.identity_ids)
         for place in PLACES
         if place.stays is None
     }
+    if words := await erasing.overwrite_words(session, traces.in_bytes(erasure.identities), traces.GONE):
+        found["words"] = words
     return _Part("rows" if any(found.values()) else "done", None, found)
 
 

@@ -3,11 +3,10 @@
 Those make up most of what is stored, so that this reads a small part of it.
 """
 
-import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 
@@ -26,6 +25,16 @@ _SLOTS: Final = 32
 Range = tuple[datetime, datetime]
 """From a whole hour, inclusive, to another, exclusive."""
 
+_Given = ParamSpec("_Given")
+_Made = TypeVar("_Made")
+
+
+class Run(Protocol):
+    """What computes in a thread, as `http.analysing.Analysis.run` does for a call of analytics."""
+
+    def __call__(self, work: Callable[_Given, _Made], *given: _Given.args, **named: _Given.kwargs) -> Awaitable[_Made]:
+        """What `work` makes of what it is given."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Counted:
@@ -40,9 +49,11 @@ class Counted:
         """Every key, once."""
         return np.unique(self.key)
 
-    def renamed(self, names: Mapping[int, int]) -> "Counted":
-        """With other keys in the place of some."""
-        key = np.array([names.get(key, key) for key in self.key.tolist()], np.int64)
+    def grouped(self, groups: Mapping[int, int]) -> "Counted":
+        """With what each key counts as in its place; those that are not in `groups` count as themselves."""
+        if not groups:
+            return self
+        key = np.array([groups.get(key, key) for key in self.key.tolist()], np.int64)
         return Counted(self.place, key, self.counts, self.sums)
 
     def table(self, ranges: int, keys: Ints) -> tuple[Ints, Floats]:
@@ -60,7 +71,7 @@ class Counted:
 
 
 async def counted(
-    session: ReadSession, dimension: Dimension, ranges: Sequence[Range], *, keys: Ints | None = None
+    session: ReadSession, dimension: Dimension, ranges: Sequence[Range], *, run: Run, keys: Ints | None = None
 ) -> Counted:
     """What happened at all touchpoints in each of these ranges, which do not overlap, by a dimension.
 
@@ -84,8 +95,8 @@ async def counted(
             [start for _, start in some],
         )
         packed = [(row["cells"], wanted[row["level"], row["start"]]) for row in rows]
-        found.append(await asyncio.to_thread(_read, packed, keys))
-    return await asyncio.to_thread(_added, found)
+        found.append(await run(_read, packed, keys))
+    return await run(_added, found)
 
 
 def unpacked(packed: bytes) -> cells.Cells:

@@ -1,6 +1,5 @@
 """The problems of a period: read from rollups, judged, and shown by examples."""
 
-import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +14,7 @@ from percorso.analytics.problems import HISTORY, Problems
 from percorso.analytics.sketches import Ints
 from percorso.measures import roles
 from percorso.queries import examples, naming
-from percorso.queries.counted import counted
+from percorso.queries.counted import Run, counted
 from percorso.queries.examples import Example
 from percorso.storage.database import ReadSession
 
@@ -53,24 +52,29 @@ class Found:
     items: Sequence[Item]
 
 
-async def find(session: ReadSession, start: datetime, end: datetime, *, by: Collection[By], top: int) -> Found:
+async def find(
+    session: ReadSession, start: datetime, end: datetime, *, by: Collection[By], top: int, run: Run
+) -> Found:
     """The `top` problems from `start` to before `end`, both whole hours, among topics, kinds and touchpoints.
 
     Compared with the four periods of the same length before. Touchpoints that were merged are one.
     """
     since = start - HISTORY * (end - start)
-    every = await counted(session, Dimension.ALL, [(start, end)])
+    every = await counted(session, Dimension.ALL, [(start, end)], run=run)
     everything, _ = every.table(1, np.zeros(1, np.int64))
     keys: list[tuple[By, int]] = []
     parts = [np.empty((2, 0, len(COUNTS)), np.int64)]
+    merged = await naming.groups(session, Dimension.TOUCHPOINT)
     for dimension in by:
-        both = await counted(session, _DIMENSIONS[dimension], [(start, end), (since, start)])
+        both = await counted(session, _DIMENSIONS[dimension], [(start, end), (since, start)], run=run)
+        if dimension == "touchpoint":
+            both = both.grouped(merged)
         of_dimension = both.keys()
         keys += [(dimension, key) for key in of_dimension.tolist()]
         parts.append(both.table(2, of_dimension)[0])
     counts, before = np.concatenate(parts, axis=1)
     names = await _names(session, keys)
-    judged = await asyncio.to_thread(
+    judged = await run(
         problems.find,
         counts,
         before,
@@ -84,7 +88,7 @@ async def find(session: ReadSession, start: datetime, end: datetime, *, by: Coll
     wanted = [
         examples.Item(
             _DIMENSIONS[dimension],
-            [key],
+            naming.members(merged, [key]) if dimension == "touchpoint" else [key],
             names[dimension, key] if dimension == "topic" else None,
             [signal for signal, each in judged.signals.items() if each.flagged[entry]],
         )

@@ -12,7 +12,7 @@ from percorso.analytics.cells import COUNT
 from percorso.analytics.dimensions import Dimension
 from percorso.analytics.sketches import Floats, Ints
 from percorso.queries import naming
-from percorso.queries.counted import Range, counted
+from percorso.queries.counted import Range, Run, counted
 from percorso.storage.database import ReadSession
 
 By = Literal["touchpoint", "channel", "kind"]
@@ -44,7 +44,14 @@ class Found:
 
 
 async def find(
-    session: ReadSession, start: datetime, end: datetime, *, by: By, top: int, begins: Sequence[datetime] | None
+    session: ReadSession,
+    start: datetime,
+    end: datetime,
+    *,
+    by: By,
+    top: int,
+    begins: Sequence[datetime] | None,
+    run: Run,
 ) -> Found:
     """The `top` items by contacts from `start` to before `end`, both whole hours.
 
@@ -53,9 +60,10 @@ async def find(
     """
     before_from = start - (end - start)
     both = [(start, end), (before_from, start)]
-    everything = (await counted(session, Dimension.ALL, both)).table(2, np.zeros(1, np.int64))
+    everything = (await counted(session, Dimension.ALL, both, run=run)).table(2, np.zeros(1, np.int64))
     dimension = _DIMENSIONS[by]
-    found = await counted(session, dimension, both)
+    groups = await naming.groups(session, dimension)
+    found = (await counted(session, dimension, both, run=run)).grouped(groups)
     keys = found.keys()
     contacts = found.table(2, keys)[0][0, :, COUNT["reached_out"]]
     order = np.lexsort((keys, -contacts))
@@ -68,8 +76,9 @@ async def find(
     series = None
     if begins is not None:
         ranges = _ranges(begins, start, end)
-        of_intervals = await counted(session, dimension, ranges, keys=keys)
-        series_counts, series_sums = of_intervals.table(len(ranges), keys)
+        members = np.array(naming.members(groups, keys.tolist()), np.int64)
+        of_intervals = await counted(session, dimension, ranges, keys=members, run=run)
+        series_counts, series_sums = of_intervals.grouped(groups).table(len(ranges), keys)
         series = series_counts[:, at], series_sums[:, at]
     return Found(
         before_from,

@@ -127,6 +127,21 @@ async def facts(
         yield rows
 
 
+async def these(session: ReadSession, pairs: Sequence[tuple[UUID, UUID]], low: UUID, high: UUID) -> list[Record]:
+    """The same of those of these interactions that there are, each given as its identity and its id, in this range.
+
+    Relies on the primary key of interactions.
+    """
+    return await session.fetch(
+        f"SELECT {_COLUMNS} FROM unnest($1::uuid[], $2::uuid[]) AS of(identity_id, id) "
+        "JOIN interactions i ON i.identity_id = of.identity_id AND i.id = of.id WHERE i.id >= $3 AND i.id < $4",
+        [identity for identity, _ in pairs],
+        [interaction for _, interaction in pairs],
+        low,
+        high,
+    )
+
+
 async def rows(
     session: ReadSession, scopes: Sequence[int], dimensions: Sequence[int], level: int, start: datetime
 ) -> list[Row]:

@@ -8,7 +8,7 @@ from asyncpg.pgproto.pgproto import UUID
 
 from percorso.storage.database import WriteSession
 from percorso.storage.personal import Place
-from percorso.storage.rejected import MATCHES, Search
+from percorso.storage.rejected import BETWEEN, MATCHES, Search
 
 _INTERACTIONS: Final = 200
 _REJECTED: Final = 500
@@ -162,6 +162,20 @@ async def delete_rows(session: WriteSession, place: Place, identity_ids: Sequenc
         _ROWS,
     )
     return _count(done)
+
+
+async def overwrite_words(session: WriteSession, search: Search, instead: str) -> int:
+    """Overwrite the words of rollups that match the search, each with its own; how many. All are read."""
+    return _count(
+        await session.execute(
+            "UPDATE words SET word = $3 || ' ' || word_id FROM (SELECT word_id AS found, "
+            "encode(convert_to(word, 'UTF8'), 'escape') AS said FROM words) AS texts WHERE word_id = found "
+            f"AND translate(lower(said), '{BETWEEN}', '') LIKE ANY($2) AND said ~* $1",
+            search.pattern,
+            search.needles,
+            instead,
+        )
+    )
 
 
 def _count(status: str) -> int:

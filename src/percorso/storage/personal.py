@@ -30,7 +30,6 @@ PLACES: Final = (
     Place("traits", ("identity_id",)),
     Place("consents", ("identity_id",)),
     Place("customer_profiles", ("customer_id",)),
-    Place("counted_identities", ("identity_id",)),
     Place("contact_outcomes", ("identity_id",)),
     Place("audit_log", ("subject",), stays="It proves what was done, and holds salted hashes only."),
 )
@@ -40,6 +39,10 @@ ELSEWHERE: Final[Mapping[str, str]] = {
     "interaction_keys": "Go with their interactions; those of interactions that are gone already are hashes only.",
     "identities": "Exported first, and erased when an erasure begins.",
     "rejected_interactions": "Found by their identities and by what was received.",
+    "counted_identities": "Hashes only; those of who is gone go once the hours are made anew that they counted in.",
+    "rollups": "Counts and sketches of hashes: made anew, without who is gone, as the commit log names them.",
+    "steps": "Hashes of hashes: made anew, without who is gone, as the commit log names them.",
+    "words": "Those that hold an identifier are overwritten.",
     "commits": "Ids and hours only, and dropped after a while.",
     "erased_identities": "The tombstones themselves: salted hashes.",
     "erasures": "The certificates: salted hashes and counts.",

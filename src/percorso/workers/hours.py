@@ -1,17 +1,19 @@
 """Hours made anew: their facts are read, and what they come to takes the place of what was stored."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
 from time import monotonic
 from typing import Final
 
 import numpy as np
+from asyncpg import Record
+from asyncpg.pgproto.pgproto import UUID
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from percorso import ids
-from percorso.analytics import days, replacing
+from percorso.analytics import days, observe, replacing
 from percorso.analytics.dimensions import EVERYWHERE, OF_ALL, OF_ONE, Dimension, Level
 from percorso.analytics.observe import Observed, Observer
 from percorso.analytics.replacing import Changes, Place, Stored, Whole
@@ -31,48 +33,72 @@ _FEW_HOURS: Final = 48
 _DAY_HOURS: Final = 24
 Rest = Callable[[float], Awaitable[None]]
 """Rests after so many seconds of work."""
+Changed = Mapping[int, Collection[tuple[UUID, UUID]]]
+"""Interactions by hour since 1970, each as its identity and its id."""
+_KEPT: Final = 2
+_LONG: Final = 20_000
+_LONGEST: Final = 2_000_000
+"""So many hours are remembered, of so many interactions each: some 200 MB for a million."""
 _EVERY: Final = sorted({*OF_ALL, *OF_ONE, Dimension.VOLUME})
 
 
 class Hours:
-    """Makes hours anew; it remembers the ids of words."""
+    """Makes hours anew. It remembers the ids of words; and of long hours what was observed, for the next time."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         self._words: dict[str, int] = {}
+        self._kept: dict[int, Observed] = {}
 
-    async def renew(self, hours: Sequence[int], rest: Rest) -> None:
-        """Make these hours since 1970 anew, all of one month and in order, with a rest after each piece of work."""
+    def forget(self) -> None:
+        """Rely on nothing that was remembered."""
+        self._words.clear()
+        self._kept.clear()
+
+    async def renew(self, hours: Sequence[int], rest: Rest, changed: Changed | None = None) -> None:
+        """Make these hours since 1970 anew, all of one month and in order, with a rest after each piece of work.
+
+        What is `changed` of an hour is all that is, since this was last done: a long one need not be read again.
+        """
+        kept = {hour: self._kept.pop(hour) for hour in hours if hour in self._kept}
+        # Where a month is gone through, these hours are read too.
+        changed = changed if changed and len(hours) <= _FEW_HOURS else {}
+        kept = {hour: part for hour, part in kept.items() if hour in changed}
         async with reading(self._engine, seconds=_LONGEST_SECONDS) as reader:
             session = WriteSession(reader)
             async with rollups.held(session):
                 touchpoint_ids = await recounting.touchpoints(reader)
                 observer = Observer()
                 async with session.transaction():
-                    await self._observe(observer, reader, hours, touchpoint_ids, rest)
+                    whole = [hour for hour in hours if hour not in kept]
+                    await _observe(observer, reader, whole, touchpoint_ids, rest)
+                    for hour in kept:
+                        await _observe_these(observer, reader, hour, changed[hour])
                 async with session.transaction():
                     await self._register(session, observer)
-                observed = await asyncio.to_thread(observer.observed, self._words)
+                observed = await asyncio.to_thread(self._joined, observer, kept, changed)
                 await _replace(session, hours, observed, [EVERYWHERE, *touchpoint_ids], rest)
         metrics.ROLLUP_HOURS.inc(len(hours))
-        metrics.ROLLUP_INTERACTIONS.inc(len(observed.at))
+        metrics.ROLLUP_INTERACTIONS.inc(observer.rows)
+        self._keep(hours, observed)
 
-    async def _observe(
-        self, observer: Observer, session: ReadSession, hours: Sequence[int], touchpoint_ids: Sequence[int], rest: Rest
-    ) -> None:
-        """Read the facts of these hours, and of those between them where there are many."""
-        one_by_one = len(hours) <= _FEW_HOURS
-        for first, last in _runs(hours) if one_by_one else [(hours[0], hours[-1])]:
-            low, high = (ids.first_id_at(_moment(hour)) for hour in (first, last + 1))
-            begun = monotonic()
-            async for rows in recounting.facts(
-                session, low, high, touchpoint_ids if one_by_one else None, at_once=_ROWS
-            ):
-                found = await outcomes.of(session, [row["id"] for row in rows])
-                by_id = {(each.interaction_id, each.identity_id): each for each in found}
-                await asyncio.to_thread(observer.add, rows, by_id)
-                await rest(monotonic() - begun)
-                begun = monotonic()
+    def _joined(self, observer: Observer, kept: Mapping[int, Observed], changed: Changed) -> Observed:
+        """What was observed now, and before where that has not changed."""
+        before = [
+            observe.without(part, {interaction for _, interaction in changed[hour]}) for hour, part in kept.items()
+        ]
+        return observe.joined([observer.observed(self._words), *before])
+
+    def _keep(self, hours: Sequence[int], observed: Observed) -> None:
+        """Remember the last hours, where they are long."""
+        for hour in hours[-_KEPT:]:
+            low, high = np.searchsorted(observed.at, (hour * HOUR_MS, (hour + 1) * HOUR_MS))
+            if _LONG <= high - low <= _LONGEST:
+                of = np.zeros(len(observed.at), np.bool_)
+                of[low:high] = True
+                self._kept[hour] = observe.only(observed, of)
+        for hour in sorted(self._kept)[:-_KEPT]:
+            del self._kept[hour]
 
     async def _register(self, session: WriteSession, observer: Observer) -> None:
         """See that all words that were met have ids."""
@@ -80,6 +106,37 @@ class Hours:
         if new:
             known = await words.register(session, new)
             self._words |= known
+
+
+async def _observe(
+    observer: Observer, session: ReadSession, hours: Sequence[int], touchpoint_ids: Sequence[int], rest: Rest
+) -> None:
+    """Read the facts of these hours, and of those between them where there are many."""
+    one_by_one = len(hours) <= _FEW_HOURS
+    for first, last in _runs(hours) if one_by_one else [(hours[0], hours[-1])]:
+        low, high = (ids.first_id_at(_moment(hour)) for hour in (first, last + 1))
+        begun = monotonic()
+        async for rows in recounting.facts(session, low, high, touchpoint_ids if one_by_one else None, at_once=_ROWS):
+            await _add(observer, session, rows)
+            await rest(monotonic() - begun)
+            begun = monotonic()
+
+
+async def _observe_these(
+    observer: Observer, session: ReadSession, hour: int, changed: Collection[tuple[UUID, UUID]]
+) -> None:
+    """Read those of these interactions that there are."""
+    low, high = (ids.first_id_at(_moment(each)) for each in (hour, hour + 1))
+    pairs = list(set(changed))
+    for start in range(0, len(pairs), _ROWS):
+        await _add(observer, session, await recounting.these(session, pairs[start : start + _ROWS], low, high))
+
+
+async def _add(observer: Observer, session: ReadSession, rows: Sequence[Record]) -> None:
+    """Observe these, with what came of them."""
+    found = await outcomes.of(session, [row["id"] for row in rows])
+    by_id = {(each.interaction_id, each.identity_id): each for each in found}
+    await asyncio.to_thread(observer.add, rows, by_id)
 
 
 async def _replace(
@@ -124,7 +181,7 @@ def _made(
     """What a day comes to, and what changes by it."""
     of = (part.at - start_ms) // HOUR_MS
     # Where many hours are made anew, those between them were read too.
-    made = days.day_of(part if len(hours) == _DAY_HOURS else days.only(part, np.isin(of, hours)), start_ms)
+    made = days.day_of(part if len(hours) == _DAY_HOURS else observe.only(part, np.isin(of, hours)), start_ms)
     return made, *replacing.day(before, hours, made)
 
 
