@@ -43,11 +43,7 @@ async def service(database_url: str) -> AsyncIterator[tuple[FastAPI, httpx.Async
 
 @asynccontextmanager
 async def statements_read(app: FastAPI) -> AsyncIterator[list[Statement]]:
-<<<<<<< HEAD
-    """What is sent through the pool, and through that of analytics, while the block runs."""
-=======
     """What is sent through the pools while the block runs."""
->>>>>>> w5/figures
     seen: list[Statement] = []
     services: Services = app.state.services
 
