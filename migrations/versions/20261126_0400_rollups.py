@@ -30,6 +30,13 @@ CREATE TABLE rollups (
     CONSTRAINT rollups_pkey PRIMARY KEY (scope, dimension, level, start)
 );
 
+ALTER TABLE rollups
+    ALTER COLUMN cells SET STORAGE EXTERNAL,
+    ALTER COLUMN customers SET STORAGE EXTERNAL,
+    ALTER COLUMN responses SET STORAGE EXTERNAL,
+    ALTER COLUMN costs SET STORAGE EXTERNAL,
+    ALTER COLUMN mix SET STORAGE EXTERNAL;
+
 CREATE TABLE steps (
     bucket integer NOT NULL,
     hour timestamptz NOT NULL,
