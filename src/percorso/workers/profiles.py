@@ -2,9 +2,8 @@
 
 A profile says what the customer's summary says, and the outcomes of contacts are what the summary counts. It follows
 the commit log, and makes the profile of each customer anew whom that names. Time alone changes a profile too: those
-that were not made anew for long are, the oldest first; so are those who lost interactions with a month that was
-dropped, which names no one. A first pass goes through all customers there are. Whatever is done is done in slices, with
-a rest after each as long as it took: requests come first.
+that were not made anew for long are, the oldest first. A first pass goes through all customers there are. Whatever is
+done is done in slices, with a rest after each as long as it took: requests come first.
 
 Two that do this at once do no harm: a profile and outcomes only give way to those computed later, and who is a customer
 is decided where they are stored.
@@ -39,6 +38,7 @@ from percorso.storage.database import ReadSession, is_away, reading, writing
 from percorso.storage.outcomes import Outcome
 from percorso.storage.profiles import Profile
 from percorso.storage.traits import Trait
+from percorso.workers.following import follower_of
 from percorso.workers.runtime import Worker
 
 _log = structlog.get_logger("percorso.workers.profiles")
@@ -90,22 +90,12 @@ class Profiles:
 
     async def run(self) -> bool:
         """Do some of everything that is to be done; whether there is more."""
-        follower = await self._follower()
+        follower = await follower_of(self._engine, FOLLOWER, generation=self._generation)
         more = await self._follow(follower)
         if follower.filled_to is not None:
             more |= await self._fill(follower.filled_to)
         more |= await self._renew()
         return await self._class() or more
-
-    async def _follower(self) -> Follower:
-        """How far it is; where it has not begun, it begins."""
-        async with reading(self._engine) as session:
-            follower = await followers.by_name(session, FOLLOWER)
-        if follower is not None:
-            return follower
-        async with writing(self._engine) as session:
-            await cursors.start(session, FOLLOWER, self._generation)
-        return await self._follower()
 
     async def _follow(self, follower: Follower) -> bool:
         """Take the next rows of the commit log."""

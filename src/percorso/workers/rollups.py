@@ -31,6 +31,7 @@ from percorso.storage import counted
 from percorso.storage import followers as cursors
 from percorso.storage.commits import HOUR_MS
 from percorso.storage.database import reading, writing
+from percorso.workers.following import follower_of
 from percorso.workers.hours import Hours
 from percorso.workers.runtime import Worker
 
@@ -87,7 +88,7 @@ class Rollups:
 
     async def run(self) -> bool:
         """Do some of everything that is to be done; whether there is more."""
-        follower = await self._follower()
+        follower = await follower_of(self._engine, FOLLOWER, generation=self._generation)
         if follower.filled_to == ids.LOWEST:
             return await self._begin()
         more = await self._follow(follower)
@@ -95,16 +96,6 @@ class Rollups:
             more |= await self._fill(follower.filled_to)
         await self._tell()
         return more
-
-    async def _follower(self) -> Follower:
-        """How far it is; where it has not begun, it begins."""
-        async with reading(self._engine) as session:
-            follower = await followers.by_name(session, FOLLOWER)
-        if follower is not None:
-            return follower
-        async with writing(self._engine) as session:
-            await cursors.start(session, FOLLOWER, self._generation)
-        return await self._follower()
 
     async def _begin(self) -> bool:
         """Learn who counts as whom, before anything is counted."""
