@@ -13,7 +13,7 @@ from asyncpg import Record
 from asyncpg.pgproto.pgproto import UUID
 
 from percorso import ids
-from percorso.analytics import cells, sketches, steps, volumes
+from percorso.analytics import cells, distinct, histograms, steps, volumes
 from percorso.analytics.cells import COUNTS, SUMS, Packed
 from percorso.analytics.dimensions import Dimension, Level
 from percorso.analytics.mixes import Mixes
@@ -71,7 +71,7 @@ class Plain:
 
 def hash_of(customer_id: UUID) -> int:
     """The hash of a customer."""
-    return int(sketches.mixed(customer_id.bytes)[0])
+    return int(distinct.mixed(customer_id.bytes)[0])
 
 
 async def plainly(database: Database) -> Plain:
@@ -265,10 +265,10 @@ def flags(counts: Counter[str], row: Record, said: dict[str, Any]) -> int:
 
 def check_customers(estimate: float, customers: set[UUID]) -> None:
     """They are estimated as a sketch of them all at once is, within its error; two of few may be taken for one."""
-    hashes = sketches.mixed(b"".join(customer.bytes for customer in customers))
+    hashes = distinct.mixed(b"".join(customer.bytes for customer in customers))
     one = np.zeros(len(hashes), np.int64)
-    assert estimate == sketches.Distinct.of(one, hashes, 1).estimates(one[:1], 1)[0]
-    assert estimate == pytest.approx(len(customers), abs=1.1 + 4 * sketches.STANDARD_ERROR * len(customers))
+    assert estimate == distinct.Distinct.of(one, hashes, 1).estimates(one[:1], 1)[0]
+    assert estimate == pytest.approx(len(customers), abs=1.1 + 4 * distinct.STANDARD_ERROR * len(customers))
 
 
 async def check_rollups(database: Database) -> int:
@@ -321,7 +321,7 @@ def check(cell: Cell, totals: cells.Totals, number: int, figures: Figures, words
     check_customers(float(totals.customers[number]), figures.customers)
     low, high = (int(sum(totals.responses.counts[:end])) for end in (number, number + 1))
     bins = dict(zip(totals.responses.keys[low:high].tolist(), totals.responses.amounts[low:high].tolist(), strict=True))
-    assert bins == Counter(sketches.bins(np.array(figures.responses)).tolist()), cell
+    assert bins == Counter(histograms.bins(np.array(figures.responses)).tolist()), cell
     low, high = (int(sum(totals.costs.counts[:end])) for end in (number, number + 1))
     costs = {
         words[key]: amount

@@ -77,13 +77,9 @@ DEFAULT_DIRECTION: Final[dict[Channel, Direction]] = {channel: way for channel, 
 DEFAULT_DIRECTNESS: Final[dict[Channel, Directness]] = {channel: near for channel, (_, near) in _DEFAULTS.items()}
 """Whether an interaction of this channel is with the organisation itself, where the sender does not say."""
 
-_RANKS: Final = {kind: rank for rank, kind in enumerate((*IDENTIFIER_KINDS_STRONG, *IDENTIFIER_KINDS_WEAK))}
-
-
-def identifier_rank(kind: str) -> int:
-    """How strong identifiers of this kind are: what names several is stored under the one of lowest rank."""
-    return _RANKS.get(kind, len(_RANKS))
-
+IDENTIFIER_RANK: Final = {kind: rank for rank, kind in enumerate((*IDENTIFIER_KINDS_STRONG, *IDENTIFIER_KINDS_WEAK))}
+WEAKEST_RANK: Final = len(IDENTIFIER_RANK)
+"""Of any other kind. What names several identifiers is stored under the one of lowest rank."""
 
 KIND_PATTERN = r"^[a-z0-9][a-z0-9_.-]*$"
 TOUCHPOINT_PATTERN = r"^[a-z0-9][a-z0-9_./:-]*$"

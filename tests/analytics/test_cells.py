@@ -4,9 +4,10 @@ from numpy.typing import NDArray
 
 from percorso.analytics import cells
 from percorso.analytics.cells import COUNTS, SUMS, Cells
+from percorso.analytics.distinct import STANDARD_ERROR, Distinct, mixed
+from percorso.analytics.histograms import RELATIVE_ERROR, Ragged, bins, percentiles
 from percorso.analytics.mixes import SAMPLE, Mixes
 from percorso.analytics.mixes import joined as joined_mixes
-from percorso.analytics.sketches import RELATIVE_ERROR, STANDARD_ERROR, Distinct, Ragged, bins, mixed, percentiles
 
 
 def hashes(numbers: NDArray[np.int64]) -> NDArray[np.uint64]:

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from percorso.analytics import problems, significance
+from percorso.analytics.arrays import Ints
 from percorso.analytics.cells import COUNT, COUNTS
 from percorso.analytics.problems import FEWEST, benjamini_hochberg, find, trouble
-from percorso.analytics.sketches import Ints
 
 
 def counts(*items: dict[str, int]) -> Ints:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from percorso.analytics import significance
+from percorso.analytics.arrays import Floats, Ints
 from percorso.analytics.cells import COUNT, COUNTS, SUM, SUMS
 from percorso.analytics.quality import MEASURES, WAITING, columns, compared
-from percorso.analytics.sketches import Floats, Ints
 
 
 def counts(**named: int) -> Ints:

@@ -14,9 +14,9 @@ from percorso.analytics import attribution, journeys, tallies
 from percorso.analytics import steps as of
 from percorso.analytics.attribution import MOST_NODES, Attribution, Model, removal_effects
 from percorso.analytics.funnel import Funnel
+from percorso.analytics.histograms import RELATIVE_ERROR
 from percorso.analytics.journeys import By, Node, Nodes
 from percorso.analytics.paths import Paths, Wanted
-from percorso.analytics.sketches import RELATIVE_ERROR
 from percorso.analytics.steps import Steps
 from percorso.analytics.tallies import Tally
 from percorso.analytics.transitions import OUTSIDE, Transitions

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from percorso.analytics import significance
-from percorso.analytics.sketches import Ragged, bins
+from percorso.analytics.histograms import Ragged, bins
 
 
 def test_shares_are_tested_as_a_textbook_does() -> None:

@@ -18,8 +18,8 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from percorso.analytics.arrays import Floats, Ints
 from percorso.analytics.journeys import Journeys, Nodes
-from percorso.analytics.sketches import Floats, Ints
 
 Model = Literal["first", "last", "linear", "position", "time_decay", "markov"]
 

@@ -12,7 +12,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from percorso.analytics.sketches import Distinct, Floats, Ints, Ragged, bins
+from percorso.analytics.arrays import Floats, Ints
+from percorso.analytics.distinct import Distinct
+from percorso.analytics.histograms import Ragged, bins
 
 COUNTS: Final = (
     "interactions",
@@ -73,7 +75,7 @@ class Cells:
     """Many cells. `slot` says which hour (0 to 23), day or month (from 1), `key` by what: an id, a code; else 0.
 
     Shapes: `slot` and `key` (n), `counts` (n, COUNTS), `sums` (n, SUMS). `customers` are distinct customers,
-    `responses` histograms of response times by `sketches.bins`, `costs` amounts by the id of the currency's word.
+    `responses` histograms of response times by `histograms.bins`, `costs` amounts by the id of the currency's word.
     """
 
     slot: NDArray[np.uint8]

@@ -7,11 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from percorso.analytics import steps, volumes
+from percorso.analytics.arrays import Floats, Ints
 from percorso.analytics.cells import COUNTS, SUMS, Cells
 from percorso.analytics.dimensions import Dimension
+from percorso.analytics.distinct import Distinct
+from percorso.analytics.histograms import Ragged, bins
 from percorso.analytics.mixes import Mixes
 from percorso.analytics.observe import Observed
-from percorso.analytics.sketches import Distinct, Floats, Ints, Ragged, bins
 from percorso.analytics.steps import STEP
 from percorso.analytics.volumes import Volumes
 

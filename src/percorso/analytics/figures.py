@@ -11,9 +11,10 @@ from typing import Any, Final
 import numpy as np
 
 from percorso.analytics import significance
+from percorso.analytics.arrays import Floats, Ints
 from percorso.analytics.cells import Totals
+from percorso.analytics.histograms import percentiles
 from percorso.analytics.significance import TWO_PROPORTIONS, WELCH, WELCH_OF_LOGARITHMS
-from percorso.analytics.sketches import Floats, Ints, percentiles
 
 Columns = dict[str, list[Any]]
 """Values by the name of the figure, one for each group: numbers, and None where there is none."""

@@ -17,8 +17,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from percorso.analytics.arrays import Floats, Ints
+from percorso.analytics.histograms import Ragged, bins, percentiles
 from percorso.analytics.journeys import Journeys, Node
-from percorso.analytics.sketches import Floats, Ints, Ragged, bins, percentiles
 
 _NEVER: Final = np.iinfo(np.int64).max // 2
 _BINS: Final = 1024
@@ -28,7 +29,7 @@ _BINS: Final = 1024
 class Passed:
     """Of each node: how many customers passed it, and their median time in s from passing the one before it (or NaN).
 
-    The median is within 2 % (`sketches`).
+    The median is within 2 % (`histograms`).
     """
 
     customers: Ints

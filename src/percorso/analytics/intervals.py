@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from percorso.analytics.sketches import Ints
+from percorso.analytics.arrays import Ints
 
 Interval = Literal["hour", "day", "week", "month"]
 INTERVALS: Final[tuple[Interval, ...]] = get_args(Interval)

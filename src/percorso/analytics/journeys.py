@@ -10,7 +10,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from percorso.analytics.sketches import Ints
+from percorso.analytics.arrays import Ints
 from percorso.analytics.steps import Steps
 
 By = Literal["touchpoint", "kind", "channel"]

@@ -5,7 +5,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from percorso.analytics.sketches import Floats
+from percorso.analytics.arrays import Floats
 
 _DIGITS: Final = 6
 """After the point: nothing here is known more exactly."""

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from percorso.analytics.sketches import Floats, Ints
+from percorso.analytics.arrays import Floats, Ints
 
 SAMPLE: Final = 4096
 _ANY: Final = np.uint64(np.iinfo(np.uint64).max)

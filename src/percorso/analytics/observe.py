@@ -26,10 +26,10 @@ from asyncpg.pgproto.pgproto import UUID
 from numpy.typing import NDArray
 
 from percorso import ids
-from percorso.analytics import sketches
+from percorso.analytics import distinct
+from percorso.analytics.arrays import Floats, Ints
 from percorso.analytics.cells import COUNT, SUM
 from percorso.analytics.said import QUEUED, Told, read, tell
-from percorso.analytics.sketches import Floats, Ints
 from percorso.analytics.steps import CHANNEL_CODES, DIRECTION_CODES, FLAGS, FUNCTION_CODES
 from percorso.interaction import DEFAULT_DIRECTNESS
 from percorso.measures import contacts, feelings, roles
@@ -310,7 +310,7 @@ class Observer:
         return Observed(
             id=halves,
             at=(halves[:, 0] >> np.uint64(16)).astype(np.int64),
-            customer=sketches.mixed(bytes(self._customers))[order],
+            customer=distinct.mixed(bytes(self._customers))[order],
             more=more,
             sums=sums[:, in_order],
             sum_amounts=np.array(self._amounts, np.float64)[in_order],

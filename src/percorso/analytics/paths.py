@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from percorso.analytics import tallies
+from percorso.analytics.arrays import Ints
 from percorso.analytics.journeys import Journeys, Nodes
-from percorso.analytics.sketches import Ints
 from percorso.analytics.tallies import Tally
 
 LENGTHS: Final = (2, 7)

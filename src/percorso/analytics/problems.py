@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from percorso.analytics import significance
+from percorso.analytics.arrays import Floats, Ints
 from percorso.analytics.cells import COUNT
 from percorso.analytics.figures import Columns
 from percorso.analytics.listing import numbers
 from percorso.analytics.significance import LEVEL
-from percorso.analytics.sketches import Floats, Ints
 
 HISTORY: Final = 4
 """Periods of the same length before the one asked for, which are an item's own history."""

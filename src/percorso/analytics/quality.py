@@ -6,10 +6,10 @@ from typing import Final
 import numpy as np
 
 from percorso.analytics import significance
+from percorso.analytics.arrays import Floats, Ints
 from percorso.analytics.cells import COUNT, SUM
 from percorso.analytics.figures import Columns
 from percorso.analytics.listing import numbers, where
-from percorso.analytics.sketches import Floats, Ints
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from datetime import datetime
 import numpy as np
 
 from percorso.analytics import cells, intervals
+from percorso.analytics.arrays import Ints
 from percorso.analytics.cells import Cells, Totals
-from percorso.analytics.sketches import Ints
 
 
 @dataclass(frozen=True, slots=True, eq=False)

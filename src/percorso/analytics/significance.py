@@ -10,7 +10,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from percorso.analytics.sketches import Floats, Ragged
+from percorso.analytics.arrays import Floats
+from percorso.analytics.histograms import Ragged
 
 LEVEL: Final = 0.05
 """A difference is called significant where its p-value is below."""
@@ -99,7 +100,7 @@ def means(
 
 
 def histograms(found: Ragged, before: Ragged) -> Floats:
-    """Welch's t-test for the means of the logarithms of times whose histograms these are, by `sketches.bins`."""
+    """Welch's t-test for the means of the logarithms of times whose histograms these are, by `histograms.bins`."""
     return means(*_moments(found), *_moments(before))
 
 

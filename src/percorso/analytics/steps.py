@@ -24,7 +24,7 @@ STEP: Final = np.dtype([
     ("direction", "u1"),
     ("flags", "u1"),
 ])  # fmt: skip
-"""One step: the customer's hash (`sketches.mixed` of the customer id), Unix time in ms, touchpoint id, id of the word
+"""One step: the customer's hash (`distinct.mixed` of the customer id), Unix time in ms, touchpoint id, id of the word
 of the kind (0: none), codes of channel, function (0: none) and direction, and `FLAGS`."""
 
 FLAGS: Final = {"complaint": 1, "negative": 2, "unresolved": 4, "repeat": 8, "purchase": 16}

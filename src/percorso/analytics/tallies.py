@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from percorso.analytics.sketches import Ints
+from percorso.analytics.arrays import Ints
 
 MOST: Final = 1 << 20
 """Different things that are kept."""

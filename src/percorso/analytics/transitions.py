@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from percorso.analytics import tallies
+from percorso.analytics.arrays import Floats, Ints
+from percorso.analytics.histograms import Ragged, bins, percentiles
 from percorso.analytics.journeys import Journeys, Nodes
-from percorso.analytics.sketches import Floats, Ints, Ragged, bins, percentiles
 from percorso.analytics.tallies import Keys, Tally
 
 BITS: Final = 21
@@ -21,7 +22,7 @@ MOST_NODES: Final = (1 << BITS) - 2
 OUTSIDE: Final = (1 << BITS) - 1
 """Stands for where customers come from when they enter, and go to when they leave."""
 _BINS: Final = 512
-"""More than a gap of ten years has (`sketches.bins`)."""
+"""More than a gap of ten years has (`histograms.bins`)."""
 _LIKELY: Final = 8192
 """Edges that may come to be the commonest."""
 _HISTOGRAMS: Final = 2 * _LIKELY
@@ -48,7 +49,7 @@ class Edges:
 class Transitions:
     """What is counted of transitions, bucket by bucket.
 
-    The gaps of an edge are kept as a histogram (`sketches`), of which the median is within 2 %. Only those of the
+    The gaps of an edge are kept as a histogram (`histograms`), of which the median is within 2 %. Only those of the
     commonest 8,192 edges are: one that comes to be among them later, since customers come in random order, has those of
     the customers from then on.
     """

@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from percorso.analytics.sketches import Ints
+from percorso.analytics.arrays import Ints
 
 HOURS: Final = 24
 WIDTH: Final = 24

@@ -10,9 +10,9 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from percorso.analytics import intervals, volumes
+from percorso.analytics.arrays import Ints
 from percorso.analytics.cells import Totals
 from percorso.analytics.dimensions import Dimension
-from percorso.analytics.sketches import Ints
 from percorso.analytics.steps import CHANNEL_CODES
 from percorso.http import figures
 from percorso.http.access import MayRead

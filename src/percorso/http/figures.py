@@ -8,10 +8,10 @@ import numpy as np
 from fastapi import Request
 from fastapi.responses import Response
 
-from percorso.analytics import figures, sketches
+from percorso.analytics import figures
 from percorso.analytics.cells import Totals
 from percorso.analytics.figures import Columns as Values
-from percorso.analytics.sketches import Ragged
+from percorso.analytics.histograms import Ragged
 from percorso.http import answers
 from percorso.http.ranges import Hours
 from percorso.http.tables import JSON, Columns, Kind, form, table
@@ -19,8 +19,8 @@ from percorso.queries import words
 from percorso.storage.database import ReadSession
 
 ERRORS: Final = {
-    "customers": round(sketches.STANDARD_ERROR, 4),
-    "response_times": round(sketches.RELATIVE_ERROR, 4),
+    "customers": round(distinct.STANDARD_ERROR, 4),
+    "response_times": round(histograms.RELATIVE_ERROR, 4),
 }
 """What answers say of how exact they are: relative errors."""
 

@@ -12,9 +12,9 @@ from percorso import ids
 from percorso.analytics import attribution, journeys, paths, transitions
 from percorso.analytics.attribution import Attribution, Model
 from percorso.analytics.funnel import Funnel
+from percorso.analytics.histograms import RELATIVE_ERROR
 from percorso.analytics.journeys import By, Journeys, Node, Nodes
 from percorso.analytics.paths import LENGTHS, Paths, Wanted
-from percorso.analytics.sketches import RELATIVE_ERROR
 from percorso.analytics.steps import Steps
 from percorso.analytics.transitions import OUTSIDE, Transitions
 from percorso.errors import InvalidRequest, Problem

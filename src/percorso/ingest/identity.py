@@ -13,7 +13,7 @@ from percorso import ids
 from percorso.errors import Problem, RejectedInteraction
 from percorso.ingest.known import trim
 from percorso.ingest.normalise import normalise
-from percorso.interaction import IDENTIFIER_KINDS_STRONG, identifier_rank
+from percorso.interaction import IDENTIFIER_KINDS_STRONG, IDENTIFIER_RANK, WEAKEST_RANK
 from percorso.storage.identities import Identifier
 
 _STRONG = frozenset(IDENTIFIER_KINDS_STRONG)
@@ -68,7 +68,7 @@ class Identifiers:
         ranked: list[tuple[int, Identifier]] = []
         problems: list[Problem] = []
         for kind, given in customer.items():
-            rank = identifier_rank(kind)
+            rank = IDENTIFIER_RANK.get(kind, WEAKEST_RANK)
             for index, value in enumerate((given,) if isinstance(given, str) else given):
                 try:
                     known = self._known.get(value)

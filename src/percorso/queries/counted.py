@@ -11,9 +11,9 @@ from typing import Final, ParamSpec, Protocol, TypeVar
 import numpy as np
 
 from percorso.analytics import cells
+from percorso.analytics.arrays import Floats, Ints
 from percorso.analytics.cells import COUNTS, SUMS, Packed
 from percorso.analytics.dimensions import EVERYWHERE, Dimension
-from percorso.analytics.sketches import Floats, Ints
 from percorso.queries.rollups import Piece, pieces
 from percorso.storage.database import ReadSession
 

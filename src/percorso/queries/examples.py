@@ -16,7 +16,7 @@ from asyncpg.pgproto.pgproto import UUID
 from percorso import ids
 from percorso.analytics.cells import COUNT, Cells
 from percorso.analytics.dimensions import EVERYWHERE, Dimension, Level
-from percorso.analytics.sketches import mixed
+from percorso.analytics.distinct import mixed
 from percorso.analytics.steps import BUCKETS, FLAGS, STEP, Steps
 from percorso.queries import customers
 from percorso.queries.counted import Run, unpacked

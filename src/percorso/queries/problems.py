@@ -8,10 +8,10 @@ from typing import Final, Literal
 import numpy as np
 
 from percorso.analytics import problems
+from percorso.analytics.arrays import Ints
 from percorso.analytics.cells import COUNTS
 from percorso.analytics.dimensions import NO_WORD, Dimension
 from percorso.analytics.problems import HISTORY, Problems
-from percorso.analytics.sketches import Ints
 from percorso.measures import roles
 from percorso.queries import examples, naming
 from percorso.queries.counted import Run, counted

@@ -8,9 +8,9 @@ from typing import Final, Literal
 
 import numpy as np
 
+from percorso.analytics.arrays import Floats, Ints
 from percorso.analytics.cells import COUNT
 from percorso.analytics.dimensions import Dimension
-from percorso.analytics.sketches import Floats, Ints
 from percorso.queries import naming
 from percorso.queries.counted import Range, Run, counted
 from percorso.storage.database import ReadSession

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from percorso.analytics import cells, mixes, volumes
+from percorso.analytics.arrays import Ints
 from percorso.analytics.cells import Cells, Packed, Totals
 from percorso.analytics.dimensions import EVERYWHERE, Dimension, Level
 from percorso.analytics.mixes import Mixes
-from percorso.analytics.sketches import Ints
 from percorso.storage.database import ReadSession
 
 FOLLOWER: Final = "rollups"

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from asyncpg.pgproto.pgproto import UUID
 
-from percorso.interaction import identifier_rank
+from percorso.interaction import IDENTIFIER_RANK, WEAKEST_RANK
 from percorso.storage import audit, commits, epoch, linking
 from percorso.storage.audit import Entry
 from percorso.storage.database import WriteSession
@@ -92,7 +92,9 @@ async def begin(
         return "shared"
     kinds = {member["identity_id"]: member["kind"] for member in members}
     neighbours = {
-        link["other"] for link in links if identifier_rank(link["kind"]) <= identifier_rank(kinds[link["member"]])
+        link["other"]
+        for link in links
+        if IDENTIFIER_RANK.get(link["kind"], WEAKEST_RANK) <= IDENTIFIER_RANK.get(kinds[link["member"]], WEAKEST_RANK)
     }
     shared = {link["other"] for link in links if link["active"] and not link["strong"] and link["member"] in strong}
     customer_id: UUID = members[0]["customer_id"]

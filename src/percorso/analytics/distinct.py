@@ -1,22 +1,17 @@
-"""Sketches that add up: how many distinct customers there are, and how long it takes most of them.
+"""Sketches that add up, of how many distinct customers there are.
 
-Arrays of entries belong to cells: cell i has the next `counts[i]` of them. Sketches of many cells are kept together,
-since arrays are quick where objects are not.
-
-- Distinct customers: HyperLogLog with 2,048 registers (Flajolet et al. 2007), estimated as Ertl does (New cardinality
-  estimation algorithms for HyperLogLog sketches, 2017, algorithm 6). Standard error 1.04 / √2048 = 2.3 %; few are
-  counted nearly exactly.
-- Percentiles: a histogram whose bins grow by 4 % (Masson et al., DDSketch, 2019). What it says is within 2 % of a value
-  that has exactly that rank.
+HyperLogLog with 2,048 registers (Flajolet et al. 2007), estimated as Ertl does (New cardinality estimation algorithms for
+HyperLogLog sketches, 2017, algorithm 6). Standard error 1.04 / √2048 = 2.3 %; few are counted nearly exactly.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from percorso.analytics.arrays import Floats, Ints, before, cut, places_of
 
 REGISTERS: Final = 2048
 STANDARD_ERROR: Final = 1.04 / REGISTERS**0.5
@@ -30,16 +25,6 @@ _DENSE: Final = 0xFFFF
 _RANK_WIDTH: Final = 6
 """Bits that hold any rank."""
 _ALPHA: Final = 1 / (2 * np.log(2))
-
-_GROWTH: Final = 1.04
-RELATIVE_ERROR: Final = (_GROWTH - 1) / (_GROWTH + 1)
-"""Of a percentile."""
-_LOG_GROWTH: Final = np.log(_GROWTH)
-_TABLE: Final = 1 << 16
-"""Amounts in a table that is always small enough."""
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 
 def mixed(ids: bytes) -> NDArray[np.uint64]:
@@ -127,15 +112,15 @@ class Distinct:
         """The sketches of these cells, in the order given."""
         many = self.counts == _DENSE
         few = np.where(many, 0, self.counts).astype(np.int64)
-        at = _places(few, cells)
+        at = places_of(few, cells)
         rows = (np.cumsum(many) - 1)[cells[many[cells]]]
         return Distinct(self.counts[cells], self.registers[at], self.ranks[at], self.dense[rows])
 
     def parts(self, bounds: Ints) -> "list[Distinct]":
         """The sketches of cells from each of these positions to the next."""
         many = self.counts == _DENSE
-        few = _before(np.where(many, 0, self.counts))[bounds].tolist()
-        rows = _before(many)[bounds].tolist()
+        few = before(np.where(many, 0, self.counts))[bounds].tolist()
+        rows = before(many)[bounds].tolist()
         return [
             Distinct(
                 self.counts[low:high],
@@ -197,9 +182,9 @@ class Distinct:
         entries = np.bincount(row, weights=np.where(many, 0, counts), minlength=len(packed)).astype(np.int64)
         return cls(
             counts,
-            np.frombuffer(_cut(packed, rows, rows + 2 * entries), np.uint16),
-            np.frombuffer(_cut(packed, rows + 2 * entries, rows + 3 * entries), np.uint8),
-            np.frombuffer(_cut(packed, begin, rows), np.uint8).reshape(-1, REGISTERS),
+            np.frombuffer(cut(packed, rows, rows + 2 * entries), np.uint16),
+            np.frombuffer(cut(packed, rows + 2 * entries, rows + 3 * entries), np.uint8),
+            np.frombuffer(cut(packed, begin, rows), np.uint8).reshape(-1, REGISTERS),
         )
 
     @classmethod
@@ -220,11 +205,6 @@ class Distinct:
         )
 
 
-def _before(counts: NDArray[Any]) -> Ints:
-    """How many there are before each cell, and in all."""
-    return np.concatenate(([0], np.cumsum(counts, dtype=np.int64)))
-
-
 def _highest(keys: Ints, ranks: NDArray[np.uint8]) -> tuple[Ints, NDArray[np.uint8]]:
     """The highest rank of each key, in order of the keys."""
     # Sorted as one number, since that is several times quicker than to find the order of keys and apply it.
@@ -232,18 +212,6 @@ def _highest(keys: Ints, ranks: NDArray[np.uint8]) -> tuple[Ints, NDArray[np.uin
     keys = both >> _RANK_WIDTH
     last = np.flatnonzero(np.concatenate((keys[1:] != keys[:-1], np.ones(min(len(keys), 1), np.bool_))))
     return keys[last], (both[last] & ((1 << _RANK_WIDTH) - 1)).astype(np.uint8)
-
-
-def _cut(packed: Sequence[bytes], begins: Ints, ends: Ints) -> bytes:
-    """The piece of each, all together."""
-    return b"".join([each[a:b] for each, a, b in zip(packed, begins.tolist(), ends.tolist(), strict=True)])
-
-
-def _places(counts: Ints, cells: Ints) -> Ints:
-    """Where the entries of these cells stand, where cell i has the next `counts[i]` of all."""
-    lengths = counts[cells]
-    begins = (np.cumsum(counts) - counts)[cells]
-    return np.repeat(begins - (np.cumsum(lengths) - lengths), lengths) + np.arange(int(lengths.sum()))
 
 
 def _estimated(histogram: Floats) -> Floats:
@@ -281,124 +249,3 @@ def _tau(x: Floats) -> Floats:
         z = z - (1 - x) ** 2 * y
         if np.array_equal(z, before):
             return z / 3
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Ragged:
-    """Amounts by a number, in many cells: cell i has the next `counts[i]` of `keys`, in order, and of `amounts`."""
-
-    counts: NDArray[np.uint32]
-    keys: NDArray[np.int32]
-    amounts: Floats
-
-    @classmethod
-    def of(cls, cell: Ints, keys: NDArray[np.integer], amounts: Floats, cells: int) -> "Ragged":
-        """Amounts added up by cell and key."""
-        widest = int(keys.max(initial=0)) + 1
-        if cells * widest <= _TABLE + 8 * len(keys):
-            return cls._tabled(cell * widest + keys, amounts, cells, widest)
-        both = (cell << 32) + keys.astype(np.int64)
-        distinct, where = np.unique(both, return_inverse=True)
-        return cls(
-            np.bincount(distinct >> 32, minlength=cells).astype(np.uint32),
-            (distinct & 0xFFFFFFFF).astype(np.int32),
-            np.bincount(where, weights=amounts, minlength=len(distinct)).astype(np.float64),
-        )
-
-    @classmethod
-    def _tabled(cls, places: Ints, amounts: Floats, cells: int, widest: int) -> "Ragged":
-        """Amounts added up by their places in a table of cells and keys: quicker than sorting, where it is small."""
-        table = np.bincount(places, weights=amounts, minlength=cells * widest)
-        there = np.zeros(cells * widest, np.bool_)
-        there[places] = True
-        found = np.flatnonzero(there)
-        return cls(
-            there.reshape(cells, widest).sum(axis=1).astype(np.uint32),
-            (found % widest).astype(np.int32),
-            table[found].astype(np.float64),
-        )
-
-    def merged(self, group: Ints, groups: int) -> "Ragged":
-        """Those of groups of these cells: `group[i]` is that of cell i."""
-        return Ragged.of(np.repeat(group, self.counts), self.keys, self.amounts, groups)
-
-    def take(self, cells: Ints) -> "Ragged":
-        """Those of these cells, in the order given."""
-        at = _places(self.counts.astype(np.int64), cells)
-        return Ragged(self.counts[cells], self.keys[at], self.amounts[at])
-
-    def parts(self, bounds: Ints) -> "list[Ragged]":
-        """Those of cells from each of these positions to the next."""
-        ends = _before(self.counts)[bounds].tolist()
-        return [
-            Ragged(
-                self.counts[low:high],
-                self.keys[ends[number] : ends[number + 1]],
-                self.amounts[ends[number] : ends[number + 1]],
-            )
-            for number, (low, high) in enumerate(pairwise(bounds.tolist()))
-        ]
-
-    def pack(self) -> bytes:
-        """As bytes, which `unpack` reads."""
-        return self.counts.tobytes() + self.amounts.tobytes() + self.keys.tobytes()
-
-    @classmethod
-    def unpack(cls, packed: bytes, cells: int) -> "Ragged":
-        """What `pack` made of so many cells."""
-        counts = np.frombuffer(packed, np.uint32, cells)
-        entries = int(counts.sum())
-        at = 4 * cells
-        # Not aligned, so read as bytes first.
-        amounts = np.frombuffer(packed[at : at + 8 * entries], np.float64)
-        return cls(counts, np.frombuffer(packed, np.int32, entries, at + 8 * entries), amounts)
-
-    @classmethod
-    def unpack_all(cls, packed: Sequence[bytes], cells: Sequence[int]) -> "Ragged":
-        """Those of all cells of these, in their order, each of so many cells."""
-        counts = np.frombuffer(b"".join([each[: 4 * n] for each, n in zip(packed, cells, strict=True)]), np.uint32)
-        row = np.repeat(np.arange(len(packed)), cells)
-        begin = 4 * np.asarray(cells, np.int64)
-        entries = np.bincount(row, weights=counts, minlength=len(packed)).astype(np.int64)
-        keys = begin + 8 * entries
-        return cls(
-            counts,
-            np.frombuffer(_cut(packed, keys, keys + 4 * entries), np.int32),
-            np.frombuffer(_cut(packed, begin, keys), np.float64),
-        )
-
-    @classmethod
-    def joined(cls, parts: "list[Ragged]") -> "Ragged":
-        """Those of all cells of these, in their order."""
-        if not parts:
-            return cls(np.empty(0, np.uint32), np.empty(0, np.int32), np.empty(0))
-        return cls(
-            np.concatenate([part.counts for part in parts]),
-            np.concatenate([part.keys for part in parts]),
-            np.concatenate([part.amounts for part in parts]),
-        )
-
-
-def bins(seconds: Floats) -> NDArray[np.int32]:
-    """The bins of the histogram that these times fall in: 0 for up to a second."""
-    exact = np.log(np.maximum(seconds, 1.0)) / _LOG_GROWTH
-    return np.asarray(np.maximum(np.ceil(exact - 1e-9), 0), np.int32)
-
-
-def percentiles(histograms: Ragged, fractions: tuple[float, ...]) -> Floats:
-    """Of each cell the times, in seconds, that these fractions are at or below; NaN where there are none.
-
-    Shape (cells, fractions); by nearest rank.
-    """
-    cells = len(histograms.counts)
-    of = np.repeat(np.arange(cells), histograms.counts)
-    totals = np.bincount(of, weights=histograms.amounts, minlength=cells)
-    running = np.cumsum(histograms.amounts)
-    before = np.concatenate(([0.0], np.cumsum(totals)))[:-1]
-    found = np.full((cells, len(fractions)), np.nan)
-    some = totals > 0
-    for number, fraction in enumerate(fractions):
-        rank = before[some] + np.maximum(np.ceil(totals[some] * fraction - 1e-9), 1)
-        at = histograms.keys[np.searchsorted(running, rank - 0.5)]
-        found[some, number] = np.where(at == 0, 1.0, 2 * _GROWTH ** at.astype(np.float64) / (_GROWTH + 1))
-    return found
