@@ -1,11 +1,12 @@
 """Sketches that add up, of how many distinct customers there are.
 
-HyperLogLog with 2,048 registers (Flajolet et al. 2007), estimated as Ertl does (New cardinality estimation algorithms for
-HyperLogLog sketches, 2017, algorithm 6). Standard error 1.04 / √2048 = 2.3 %; few are counted nearly exactly.
+HyperLogLog with 2,048 registers (Flajolet et al. 2007), estimated as Ertl does (New cardinality estimation algorithms
+for HyperLogLog sketches, 2017, algorithm 6). Standard error 1.04 / √2048 = 2.3 %; few are counted nearly exactly.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np

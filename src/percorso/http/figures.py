@@ -8,7 +8,7 @@ import numpy as np
 from fastapi import Request
 from fastapi.responses import Response
 
-from percorso.analytics import figures
+from percorso.analytics import distinct, figures, histograms
 from percorso.analytics.cells import Totals
 from percorso.analytics.figures import Columns as Values
 from percorso.analytics.histograms import Ragged
