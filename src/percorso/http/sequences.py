@@ -34,7 +34,7 @@ from percorso.http.nodes import ANY_NODE, Length, SeenBy, ms, resolved
 from percorso.http.ranges import Hours, TheHours
 from percorso.http.services import Analysing
 from percorso.http.tables import ANY_FORM, Columns, described, table
-from percorso.queries import followers, nodes, steps, touchpoints
+from percorso.queries import followers, nodes, recounting, steps, touchpoints
 from percorso.storage.database import ReadSession
 
 router = APIRouter(prefix="/v1/analytics", tags=["Analytics"], dependencies=[ANY_FORM])
@@ -97,7 +97,7 @@ async def read_transitions(
     several times. Edges beyond `top` are summed up in `other`. Customers are those of merged identities.
     """
     session = analysing.session
-    as_of = await followers.as_of(session, steps.FOLLOWER)
+    as_of = await followers.as_of(session, recounting.FOLLOWER)
     seen = Nodes(by, most=transitions.MOST_NODES, groups=await touchpoints.groups(session))
     counter = Transitions(seen, within_ms=ms(within))
     counted = _Counted(counter.add)
@@ -158,7 +158,7 @@ async def read_paths(
     others are `(other)`.
     """
     session = analysing.session
-    as_of = await followers.as_of(session, steps.FOLLOWER)
+    as_of = await followers.as_of(session, recounting.FOLLOWER)
     seen = Nodes(by, most=paths.most_nodes(length), groups=await touchpoints.groups(session))
     asked = {"starts_with": starts_with, "ends_with": ends_with, "through": through}
     wanted = {
@@ -228,7 +228,7 @@ async def read_funnel(
     named = [each.strip() for each in given.split(",")]
     if not _STEPS[0] <= len(named) <= _STEPS[1] or not all(named):
         raise _refused("steps", f"must be {_STEPS[0]} to {_STEPS[1]} steps, separated by commas")
-    as_of = await followers.as_of(session, steps.FOLLOWER)
+    as_of = await followers.as_of(session, recounting.FOLLOWER)
     at = [await resolved(session, each, by, parameter="steps") for each in named]
     counter = Funnel(at, await touchpoints.groups(session), within_ms=ms(within), ordered=ordered)
     counted = _Counted(counter.add)
@@ -294,7 +294,7 @@ async def read_attribution(
     `lookback` passes without another one.
     """
     session = analysing.session
-    as_of = await followers.as_of(session, steps.FOLLOWER)
+    as_of = await followers.as_of(session, recounting.FOLLOWER)
     of = await resolved(session, conversion, by, parameter="conversion")
     groups = await touchpoints.groups(session)
     seen = Nodes(by, most=attribution.MOST_NODES, groups=groups)

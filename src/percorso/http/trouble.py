@@ -26,7 +26,7 @@ from percorso.http.documents.trouble import ContactQuality, ProblemsDocument
 from percorso.http.figures import period
 from percorso.http.ranges import Hours, TheHours, TheZone
 from percorso.http.services import Analysing
-from percorso.queries import followers, profiles, rollups
+from percorso.queries import followers, profiles, recounting
 from percorso.queries import problems as found_problems
 from percorso.queries import quality as found_quality
 from percorso.queries.examples import Example
@@ -264,7 +264,7 @@ def _said(hours: Hours, as_of: datetime | None) -> dict[str, Any]:
 
 async def _as_of(session: ReadSession) -> datetime | None:
     """The moment up to which both rollups and what came of contacts have taken everything; None: not yet complete."""
-    counted = await followers.as_of(session, rollups.FOLLOWER)
+    counted = await followers.as_of(session, recounting.FOLLOWER)
     told = await followers.as_of(session, profiles.FOLLOWER)
     return None if counted is None or told is None else min(counted, told)
 

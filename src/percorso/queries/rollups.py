@@ -20,9 +20,6 @@ from percorso.analytics.dimensions import EVERYWHERE, Dimension, Level
 from percorso.analytics.mixes import Mixes
 from percorso.storage.database import ReadSession
 
-FOLLOWER: Final = "rollups"
-"""The follower of the commit log that keeps them."""
-
 _DAY: Final = timedelta(days=1)
 _HOUR: Final = timedelta(hours=1)
 _HOURS: Final = 24

@@ -9,9 +9,6 @@ from percorso.analytics import steps as of
 from percorso.analytics.steps import BUCKETS, Steps
 from percorso.storage.database import ReadSession
 
-FOLLOWER: Final = "rollups"
-"""Whose `as_of` steps are of: they are kept by the follower that keeps rollups."""
-
 Run = Callable[..., Awaitable[Any]]
 """Computes a function of what it is given in a thread."""
 
