@@ -20,7 +20,8 @@ from percorso.http.documents.analytics_figures import CHANNELS, ChannelFigures
 from percorso.http.ranges import Hours, TheHours, TheZone
 from percorso.http.services import Analysing, Use
 from percorso.http.tables import ANY_FORM, Columns, described
-from percorso.queries import followers, recounting, rollups
+from percorso.queries import rollups
+from percorso.queries.freshness import freshness
 from percorso.queries.rollups import MixRows, Parts
 
 router = APIRouter(prefix="/v1/analytics/channels", tags=["Analytics"])
@@ -54,7 +55,7 @@ async def read_channels(
     many of the customers use one, two, or more channels within the period.
     """
     session = analysing.session
-    as_of = await followers.as_of(session, recounting.FOLLOWER)
+    as_of = await freshness(session)
     periods = [hours, hours.before]
     ranges = [(each.start, each.end) for each in periods]
     by_channel = await rollups.everywhere(session, Dimension.CHANNEL, ranges, use.kept)

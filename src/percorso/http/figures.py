@@ -1,7 +1,6 @@
 """Figures as they stand in answers: in JSON nested by their names, in tables a column each."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from typing import Any, Final
 
 import numpy as np
@@ -16,6 +15,7 @@ from percorso.http import answers
 from percorso.http.ranges import Hours
 from percorso.http.tables import JSON, Columns, Kind, form, table
 from percorso.queries import words
+from percorso.queries.freshness import Freshness
 from percorso.storage.database import ReadSession
 
 ERRORS: Final = {
@@ -30,9 +30,10 @@ def period(hours: Hours) -> dict[str, str]:
     return {"from": answers.moment(hours.start), "to": answers.moment(hours.end)}
 
 
-def said(hours: Hours, as_of: datetime | None, **others: Any) -> dict[str, Any]:
+def said(hours: Hours, as_of: Freshness, **others: Any) -> dict[str, Any]:
     """What every answer says beside its figures."""
-    return {**period(hours), **others, "as_of": None if as_of is None else answers.moment(as_of), "errors": ERRORS}
+    counts, contacts = (None if moment is None else answers.moment(moment) for moment in as_of)
+    return {**period(hours), **others, "as_of": counts, "response_times_as_of": contacts, "errors": ERRORS}
 
 
 async def currencies(session: ReadSession, *totals: Totals) -> dict[int, str]:

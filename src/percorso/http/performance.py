@@ -26,7 +26,8 @@ from percorso.http.ranges import Hours, TheHours, TheZone
 from percorso.http.services import Analysing, Use
 from percorso.http.tables import ANY_FORM, Columns, described
 from percorso.http.touchpoints import COLUMNS, item
-from percorso.queries import followers, recounting, rollups, touchpoints, words
+from percorso.queries import rollups, touchpoints, words
+from percorso.queries.freshness import freshness
 from percorso.queries.rollups import HourRows, Parts
 from percorso.storage.database import ReadSession
 
@@ -100,7 +101,7 @@ async def read_touchpoints(
     the same length and ends where this one begins.
     """
     session = analysing.session
-    as_of = await followers.as_of(session, recounting.FOLLOWER)
+    as_of = await freshness(session)
     ranges = [(each.start, each.end) for each in (hours, hours.before)]
     parts = await rollups.everywhere(session, Dimension.TOUCHPOINT, ranges, use.kept)
     merged = await touchpoints.groups(session)
@@ -173,7 +174,7 @@ async def read_touchpoint_stats(
     touchpoint = await touchpoints.counted_as(session, slug)
     ids = await touchpoints.ids_of(session, slug)
     dimension = Dimension.ALL if by is None else _DIMENSIONS[by]
-    as_of = await followers.as_of(session, recounting.FOLLOWER)
+    as_of = await freshness(session)
     rows = await rollups.at_one(session, ids, dimension, hours.start, hours.end)
     found = await analysing.run(_series, rows, begun, None if by is None else top)
     named = await figures.currencies(session, found.all)

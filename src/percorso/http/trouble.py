@@ -26,11 +26,10 @@ from percorso.http.documents.trouble import ContactQuality, ProblemsDocument
 from percorso.http.figures import period
 from percorso.http.ranges import Hours, TheHours, TheZone
 from percorso.http.services import Analysing
-from percorso.queries import followers, profiles, recounting
 from percorso.queries import problems as found_problems
 from percorso.queries import quality as found_quality
 from percorso.queries.examples import Example
-from percorso.storage.database import ReadSession
+from percorso.queries.freshness import freshness
 
 router = APIRouter(prefix="/v1/analytics", tags=["Analytics"])
 
@@ -124,7 +123,7 @@ async def read_problems(
     history or the others would give. Each is shown by its newest examples, which the table has by their ids.
     """
     among = [each for each in _BY if each in by.split(",")]
-    as_of = await _as_of(analysing.session)
+    as_of = (await freshness(analysing.session)).contacts
     found = await found_problems.find(analysing.session, hours.start, hours.end, by=among, top=top, run=analysing.run)
     entries = np.array([item.entry for item in found.items], np.int64)
     of_all = int(problems.trouble(found.everything[None])[0])
@@ -192,7 +191,7 @@ async def read_contact_quality(
     """
     begins = None if interval is None else _begins(hours, interval, zone, top)
     session = analysing.session
-    as_of = await _as_of(session)
+    as_of = (await freshness(session)).contacts
     found = await found_quality.find(session, hours.start, hours.end, by=by, top=top, begins=begins, run=analysing.run)
     at = (as_of or datetime.now(UTC)).timestamp()
     columns: Columns = {
@@ -260,13 +259,6 @@ def _rows(columns: Columns) -> list[Mapping[str, Any]]:
 
 def _said(hours: Hours, as_of: datetime | None) -> dict[str, Any]:
     return period(hours) | {"as_of": None if as_of is None else answers.moment(as_of)}
-
-
-async def _as_of(session: ReadSession) -> datetime | None:
-    """The moment up to which both rollups and what came of contacts have taken everything; None: not yet complete."""
-    counted = await followers.as_of(session, recounting.FOLLOWER)
-    told = await followers.as_of(session, profiles.FOLLOWER)
-    return None if counted is None or told is None else min(counted, told)
 
 
 def _example(example: Example) -> dict[str, Any]:

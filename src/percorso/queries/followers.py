@@ -61,17 +61,22 @@ async def next_commits(
 
 
 async def as_of(session: ReadSession, name: str) -> datetime | None:
-    """The moment up to which a follower has taken all that was committed; None: its first pass is not complete.
+    """The moment up to which a follower has taken all that was committed; None: its first pass is not complete."""
+    return (await as_of_each(session, name)).get(name)
+
+
+async def as_of_each(session: ReadSession, *names: str) -> dict[str, datetime]:
+    """The moment up to which each of these has taken all that was committed, of those whose first pass is complete.
 
     Where it has taken everything that is now, otherwise the earliest of the next commits: those at the same time need
     not be in order of time. Relies on the primary keys of followers and, in each partition, of commits.
     """
-    moment: datetime | None = await session.fetchval(
-        "SELECT coalesce((SELECT min(at) FROM ("
+    rows = await session.fetch(
+        "SELECT f.name, coalesce((SELECT min(at) FROM ("
         "SELECT at FROM commits WHERE (generation, xid8) > (f.generation, f.xid8) "
-        "ORDER BY generation, xid8 LIMIT $2) AS next), now()) "
-        "FROM followers f WHERE f.name = $1 AND f.filled_to IS NULL",
-        name,
+        "ORDER BY generation, xid8 LIMIT $2) AS next), now()) AS moment "
+        "FROM followers f WHERE f.name = ANY($1) AND f.filled_to IS NULL",
+        names,
         _AT_ONCE,
     )
-    return moment
+    return {row["name"]: row["moment"] for row in rows}

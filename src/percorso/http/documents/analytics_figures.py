@@ -68,6 +68,7 @@ _SAID: Final[Example] = {
     "from": _FROM,
     "to": _TO,
     "as_of": "2026-11-20T09:05:14.200Z",
+    "response_times_as_of": "2026-11-20T09:05:12.700Z",
     "errors": {"customers": 0.023, "response_times": 0.0196},
 }
 _BEFORE: Final[Example] = {"before": {"from": "2026-09-21T10:00:00.000Z", "to": _FROM}}
@@ -247,6 +248,10 @@ class _Answer(Period):
     as_of: AwareDatetime | None = Field(
         description="All that was committed before this moment is in it; null until the first pass over what is "
         "stored is complete."
+    )
+    response_times_as_of: AwareDatetime | None = Field(
+        description="The same of `response_time`: whether a contact was answered is found with the profile of its "
+        "customer, seconds after it was counted."
     )
     errors: Errors
 
