@@ -51,6 +51,12 @@ async def next_commits(session: ReadSession, after: Follower, *, limit: int) -> 
     return [Commit(*row) for row in rows]
 
 
+async def latest(session: ReadSession) -> datetime:
+    """When the last row of the commit log was written; it must have any. Relies on the primary key."""
+    moment: datetime = await session.fetchval("SELECT at FROM commits ORDER BY generation DESC, xid8 DESC LIMIT 1")
+    return moment
+
+
 async def becoming(session: ReadSession, identity_ids: Collection[UUID]) -> dict[UUID, UUID]:
     """Identities that are counted under another customer than theirs, each with its customer.
 

@@ -43,8 +43,10 @@ _NAMED: Final = 100_000
 _IDENTITIES: Final = 5_000
 _TOGETHER: Final = 500_000
 """Interactions whose hours are made anew by one transaction, about: some hundred MB."""
-_REST: Final = 4.0
+_REST: Final = 10.0
 """The rest after a slice while others store something, in times of what it took; of hours made anew the same."""
+_LATELY: Final = timedelta(minutes=1)
+"""Others store something where they did so within this time."""
 _QUIET_REST: Final = 0.5
 _LONGEST_REST_SECONDS: Final = 25.0
 _FEW_HOURS: Final = 6
@@ -134,7 +136,9 @@ class Rollups:
             taken.hours.update(moved)
             for hour in moved:
                 taken.changed.pop(hour, None)
-        self._busy = datetime.now(UTC) - taken.last.at < timedelta(minutes=1)
+        async with reading(self._engine) as session:
+            # What is taken may be old, where this is behind: others may store something all the same.
+            self._busy = datetime.now(UTC) - await recounting.latest(session) < _LATELY
         await self._renew(taken)
         async with writing(self._engine) as session:
             if taken.becoming:
