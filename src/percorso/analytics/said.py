@@ -5,10 +5,10 @@ from typing import Final
 
 import msgspec
 
-from percorso.details import EmailEvent, PurchaseStatus, SocialAction, VisitPurpose
+from percorso.details import PurchaseStatus
 from percorso.interaction import Directness, Outcome, Resolution
 from percorso.measures import buying, contacts
-from percorso.measures.contacts import Feedback, Money, Rating, Sentiment
+from percorso.measures.contacts import Feedback, Money, Sentiment
 
 QUEUED: Final = frozenset(("phone", "video", "chat"))
 """Channels in which customers wait in a queue, and may give up."""
@@ -59,23 +59,6 @@ class _Placement(msgspec.Struct, gc=False):
     cost: Money | None = None
 
 
-class _Mail(msgspec.Struct, gc=False):
-    event: EmailEvent | None = None
-
-
-class _Social(msgspec.Struct, gc=False):
-    action: SocialAction | None = None
-
-
-class _Site(msgspec.Struct, gc=False):
-    rating: Rating | None = None
-
-
-class _Visit(msgspec.Struct, gc=False):
-    purpose: VisitPurpose | None = None
-    basket: Money | None = None
-
-
 class _Purchase(msgspec.Struct, gc=False):
     status: PurchaseStatus | None = None
 
@@ -84,10 +67,6 @@ read: Final = msgspec.json.Decoder(Said).decode
 _call = msgspec.json.Decoder(_Call | None).decode
 _chat = msgspec.json.Decoder(_Chat | None).decode
 _placement = msgspec.json.Decoder(_Placement | None).decode
-_mail = msgspec.json.Decoder(_Mail | None).decode
-_social = msgspec.json.Decoder(_Social).decode
-_site = msgspec.json.Decoder(_Site).decode
-_visit = msgspec.json.Decoder(_Visit | None).decode
 _purchase = msgspec.json.Decoder(_Purchase).decode
 
 
@@ -110,16 +89,16 @@ def _tell_chat(said: Said) -> Told | None:
 
 
 def _tell_mail(said: Said) -> Told | None:
-    mail = _mail(said.details)
+    mail = contacts.read_mail(said.details)
     return mail and Told(reacts=mail.event in contacts.REACTIONS)
 
 
 def _tell_social(said: Said) -> Told:
-    return Told(reacts=_social(said.details).action in contacts.REACTIONS)
+    return Told(reacts=contacts.read_social(said.details).action in contacts.REACTIONS)
 
 
 def _tell_site(said: Said) -> Told | None:
-    rating = _site(said.details).rating
+    rating = contacts.read_site(said.details).rating
     return None if rating is None else Told(rating=contacts.rated(rating))
 
 
@@ -130,7 +109,7 @@ def _tell_placement(said: Said) -> Told | None:
 
 def _tell_visit(said: Said) -> Told:
     # The outcome alone may say it.
-    visit = (_visit(said.details) if said.details else None) or _Visit()
+    visit = (contacts.read_visit(said.details) if said.details else None) or contacts.Visit()
     amount = None if visit.basket is None else visit.basket.amount
     return Told(bought=buying.bought(amount, visit.purpose, said.outcome))
 

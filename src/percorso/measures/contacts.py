@@ -141,7 +141,9 @@ class _Social(msgspec.Struct, gc=False):
     action: SocialAction | None = None
 
 
-class _Visit(msgspec.Struct, gc=False):
+class Visit(msgspec.Struct, gc=False):
+    """Why someone came, and what they bought."""
+
     purpose: VisitPurpose | None = None
     basket: Money | None = None
 
@@ -157,10 +159,10 @@ class _Purchase(msgspec.Struct, gc=False):
 
 
 _document = msgspec.json.Decoder(_Document).decode
-_mail = msgspec.json.Decoder(_Mail | None).decode
-_social = msgspec.json.Decoder(_Social).decode
-_visit = msgspec.json.Decoder(_Visit | None).decode
-_site = msgspec.json.Decoder(_Site).decode
+read_mail = msgspec.json.Decoder(_Mail | None).decode
+read_social = msgspec.json.Decoder(_Social).decode
+read_visit = msgspec.json.Decoder(Visit | None).decode
+read_site = msgspec.json.Decoder(_Site).decode
 _purchase = msgspec.json.Decoder(_Purchase).decode
 
 _LABELS: Final = {"positive": 0.5, "neutral": 0.0, "mixed": 0.0, "negative": -0.5}
@@ -257,22 +259,22 @@ def _scaled(value: float, low: float, high: float) -> float | None:
 
 
 def _add_mail(contact: Contact, details: msgspec.Raw) -> None:
-    if mail := _mail(details):
+    if mail := read_mail(details):
         contact.act = mail.event
 
 
 def _add_social(contact: Contact, details: msgspec.Raw) -> None:
-    contact.act = _social(details).action
+    contact.act = read_social(details).action
 
 
 def _add_visit(contact: Contact, details: msgspec.Raw) -> None:
-    if visit := _visit(details):
+    if visit := read_visit(details):
         contact.purpose = visit.purpose
         _add_money(contact, visit.basket)
 
 
 def _add_site(contact: Contact, details: msgspec.Raw) -> None:
-    if (rating := _site(details).rating) is not None:
+    if (rating := read_site(details).rating) is not None:
         contact.rating = rated(rating)
 
 
