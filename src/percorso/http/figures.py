@@ -1,6 +1,7 @@
 """Figures as they stand in answers: in JSON nested by their names, in tables a column each."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 import numpy as np
@@ -30,10 +31,20 @@ def period(hours: Hours) -> dict[str, str]:
     return {"from": answers.moment(hours.start), "to": answers.moment(hours.end)}
 
 
+def dated(hours: Hours, as_of: datetime | None) -> dict[str, Any]:
+    """What every answer over a range says: of what it is, and as of when."""
+    return period(hours) | {"as_of": moment(as_of)}
+
+
+def moment(at: datetime | None) -> str | None:
+    """A moment as it stands in answers, where there is one."""
+    return None if at is None else answers.moment(at)
+
+
 def said(hours: Hours, as_of: Freshness, **others: Any) -> dict[str, Any]:
     """What every answer says beside its figures."""
-    counts, contacts = (None if moment is None else answers.moment(moment) for moment in as_of)
-    return {**period(hours), **others, "as_of": counts, "response_times_as_of": contacts, "errors": ERRORS}
+    contacts = moment(as_of.contacts)
+    return period(hours) | others | {"as_of": moment(as_of.counts), "response_times_as_of": contacts, "errors": ERRORS}
 
 
 async def currencies(session: ReadSession, *totals: Totals) -> dict[int, str]:

@@ -1,7 +1,7 @@
 """How customers move: transitions, paths, funnels, and what conversions are owed to."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from math import isnan
 from typing import Annotated, Any, Final
 
@@ -18,7 +18,6 @@ from percorso.analytics.paths import LENGTHS, Paths, Wanted
 from percorso.analytics.steps import Steps
 from percorso.analytics.transitions import OUTSIDE, Transitions
 from percorso.errors import InvalidRequest, Problem
-from percorso.http import answers
 from percorso.http.access import MayRead
 from percorso.http.documents.analytics_sequences import (
     ATTRIBUTION,
@@ -30,8 +29,9 @@ from percorso.http.documents.analytics_sequences import (
     PathsAnswer,
     TransitionsAnswer,
 )
+from percorso.http.figures import dated
 from percorso.http.nodes import ANY_NODE, Length, SeenBy, ms, resolved
-from percorso.http.ranges import Hours, TheHours
+from percorso.http.ranges import TheHours
 from percorso.http.services import Analysing
 from percorso.http.tables import ANY_FORM, Columns, described, table
 from percorso.queries import followers, nodes, recounting, steps, touchpoints
@@ -100,8 +100,7 @@ async def read_transitions(
     as_of = await followers.as_of(session, recounting.FOLLOWER)
     seen = Nodes(by, most=transitions.MOST_NODES, groups=await touchpoints.groups(session))
     counter = Transitions(seen, within_ms=ms(within))
-    counted = _Counted(counter.add)
-    await steps.each(session, analysing.run, counted.take, hours.start, hours.end)
+    counted = await _count(analysing, counter.add, hours.start, hours.end)
     edges = await analysing.run(counter.edges, top)
     called = await _names(session, seen, [*edges.source.tolist(), *edges.target.tolist()])
     rows = [
@@ -123,7 +122,8 @@ async def read_transitions(
     ]
     other = {"edges": edges.edges - len(rows), "count": edges.total - int(edges.counts.sum())}
     content = (
-        _said(hours, as_of, by=by, within=within)
+        dated(hours, as_of)
+        | {"by": by, "within": within}
         | counted.said()
         | {"errors": {"median_gap_seconds": round(RELATIVE_ERROR, 4), "count": edges.missed}}
         | {"other": other, "items": rows}
@@ -167,8 +167,7 @@ async def read_paths(
         if given is not None
     }
     counter = Paths(seen, Wanted(length, **wanted), within_ms=ms(within))
-    counted = _Counted(counter.add)
-    await steps.each(session, analysing.run, counted.take, hours.start, hours.end)
+    counted = await _count(analysing, counter.add, hours.start, hours.end)
     found = await analysing.run(counter.found, top)
     called = await _names(session, seen, found.nodes.reshape(-1).tolist())
     rows = [
@@ -184,7 +183,9 @@ async def read_paths(
     ]
     other = {"paths": found.paths - len(rows), "count": found.total - int(found.counts.sum())}
     content = (
-        _said(hours, as_of, by=by, within=within, length=length, **asked)
+        dated(hours, as_of)
+        | {"by": by, "within": within, "length": length}
+        | asked
         | counted.said()
         | {"paths": found.total, "errors": {"count": found.missed}, "other": other, "items": rows}
     )
@@ -231,8 +232,7 @@ async def read_funnel(
     as_of = await followers.as_of(session, recounting.FOLLOWER)
     at = [await resolved(session, each, by, parameter="steps") for each in named]
     counter = Funnel(at, await touchpoints.groups(session), within_ms=ms(within), ordered=ordered)
-    counted = _Counted(counter.add)
-    await steps.each(session, analysing.run, counted.take, hours.start, hours.end)
+    counted = await _count(analysing, counter.add, hours.start, hours.end)
     passed = counter.passed()
     customers = passed.customers.tolist()
     rows = [
@@ -249,7 +249,8 @@ async def read_funnel(
         )
     ]
     content = (
-        _said(hours, as_of, by=by, within=within, ordered=ordered)
+        dated(hours, as_of)
+        | {"by": by, "within": within, "ordered": ordered}
         | counted.said()
         | {"errors": {"median_seconds": round(RELATIVE_ERROR, 4)}, "items": rows}
     )
@@ -303,8 +304,7 @@ async def read_attribution(
         seen, model, since_ms=ids.unix_ms(hours.start), lookback_ms=lookback_ms, half_life_ms=ms(half_life)
     )
     since = hours.start - timedelta(hours=-(-lookback_ms // 3_600_000))
-    counted = _Counted(lambda some: counter.add(some, of.matches(some.steps, groups)))
-    await steps.each(session, analysing.run, counted.take, since, hours.end)
+    await _count(analysing, lambda some: counter.add(some, of.matches(some.steps, groups)), since, hours.end)
     owed = await analysing.run(counter.credits)
     numbers = owed.steps.nonzero()[0].tolist()
     called = await _names(session, seen, numbers)
@@ -323,7 +323,11 @@ async def read_attribution(
         share = _share(owed.without, owed.conversions)
         without = {"conversions": owed.without, "share": share, "conversions_with": owed.without, "interactions": 0}
         rows.append({"node": _NO_PATH} | without)
-    content = _said(hours, as_of, by=by, conversion=conversion, model=model, lookback=lookback) | {
+    content = dated(hours, as_of) | {
+        "by": by,
+        "conversion": conversion,
+        "model": model,
+        "lookback": lookback,
         "half_life": half_life if model == "time_decay" else None,
         "conversions": owed.conversions,
         "customers": owed.customers,
@@ -351,6 +355,13 @@ class _Counted:
         return {"interactions": self._interactions, "customers": self._customers}
 
 
+async def _count(analysing: Analysing, add: Callable[[Journeys], None], since: datetime, until: datetime) -> _Counted:
+    """Let all journeys within these hours be added."""
+    counted = _Counted(add)
+    await steps.each(analysing.session, analysing.run, counted.take, since, until)
+    return counted
+
+
 async def _of_sort(session: ReadSession, given: str, by: By, parameter: str) -> Node:
     """The node of this name, which must be of the sort that all are seen as."""
     found = await resolved(session, given, by, parameter=parameter)
@@ -364,12 +375,6 @@ async def _names(session: ReadSession, seen: Nodes, numbers: Sequence[int]) -> d
     wanted = sorted({number for number in numbers if number != OUTSIDE})
     called: Mapping[int, str] = await nodes.names(session, seen.by, [seen.ids[number] for number in wanted])
     return {number: called.get(seen.ids[number], nodes.OTHER) for number in wanted}
-
-
-def _said(hours: Hours, as_of: Any, **asked: Any) -> dict[str, Any]:
-    """What every answer says: of what it is, and as of when."""
-    period = {"from": answers.moment(hours.start), "to": answers.moment(hours.end)}
-    return period | {"as_of": None if as_of is None else answers.moment(as_of)} | asked
 
 
 def _share(part: float, whole: float) -> float | None:

@@ -23,7 +23,7 @@ from percorso.http import answers, tables
 from percorso.http.access import MayRead
 from percorso.http.documents import trouble as documents
 from percorso.http.documents.trouble import ContactQuality, ProblemsDocument
-from percorso.http.figures import period
+from percorso.http.figures import dated, period
 from percorso.http.ranges import Hours, TheHours, TheZone
 from percorso.http.services import Analysing
 from percorso.queries import problems as found_problems
@@ -139,7 +139,7 @@ async def read_problems(
         **judged,
     }
     shown = {"examples": [[_example(example) for example in item.examples] for item in found.items]}
-    document = _said(hours, as_of) | {
+    document = dated(hours, as_of) | {
         "history": period(Hours(found.history_from, hours.start)),
         "method": {
             "test": TWO_PROPORTIONS,
@@ -202,7 +202,7 @@ async def read_contact_quality(
     }
     points = await analysing.run(_points, found, begins, at)
     total = quality.columns(found.everything[0][0], found.everything[1][0], as_of=at)
-    document = _said(hours, as_of) | {
+    document = dated(hours, as_of) | {
         "before": period(Hours(found.before_from, hours.start)),
         "by": by,
         "interval": interval,
@@ -255,10 +255,6 @@ def _point_rows(
 
 def _rows(columns: Columns) -> list[Mapping[str, Any]]:
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-
-
-def _said(hours: Hours, as_of: datetime | None) -> dict[str, Any]:
-    return period(hours) | {"as_of": None if as_of is None else answers.moment(as_of)}
 
 
 def _example(example: Example) -> dict[str, Any]:
