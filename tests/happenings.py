@@ -46,6 +46,15 @@ class Happenings:
             resolution=choice((None, "resolved", "unresolved")),
         )
 
+    async def turn(self, number: int) -> None:
+        """Something of everything, most of it often."""
+        await self.stored()
+        await self.corrected()
+        if number % 2:
+            await self.reconciled()
+        if number in {6, 12}:
+            await self.erased()
+
     async def stored(self) -> None:
         """Some come, late and early."""
         await take(self._services, *(self.item() for _ in range(self.dice.randint(5, 15))))

@@ -253,12 +253,7 @@ async def test_outcomes_are_those_of_what_is_stored_after_any_mix_of_what_happen
     monkeypatch.setattr(worker, "_SLICE", (100, 2)[seed % 2])
     happenings, mirror, checked = Happenings(services, database, make, seed), Mirror(database), 0
     for turn in range(16):
-        await happenings.stored()
-        await happenings.corrected()
-        if turn % 2:
-            await happenings.reconciled()
-        if turn in {6, 12}:
-            await happenings.erased()
+        await happenings.turn(turn)
         if turn == 9:
             await retain(database_url, retention_days=60, retention_channel_days={"email": 50})
         if happenings.dice.random() < 0.7:

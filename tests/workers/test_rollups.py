@@ -126,12 +126,7 @@ async def test_rollups_say_what_the_facts_say_after_any_mix_of_what_happens(
     this = keeper(services)
     happenings, checked = Rich(services, database, make, seed), 0
     for turn in range(14):
-        await happenings.stored()
-        await happenings.corrected()
-        if turn % 2:
-            await happenings.reconciled()
-        if turn in {6, 12}:
-            await happenings.erased()
+        await happenings.turn(turn)
         if turn == 9:
             await retain(database_url, retention_days=40, retention_channel_days={"email": 20})
         if happenings.dice.random() < 0.7:
