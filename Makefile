@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+CLIENTS := $(VENV)/.clients
 
 .PHONY: help serve test test-faults check static bench format openapi lock test-server clean
 
@@ -15,7 +16,7 @@ serve: $(READY)
 	@$(BIN)/percorso serve
 
 ## make test          run all tests
-test: $(READY)
+test: $(READY) $(CLIENTS)
 	$(BIN)/pytest $(ARGS)
 
 ## make test-faults   kill, starve and cut off real processes, and account for every id (ARGS=--short takes minutes)
@@ -23,7 +24,7 @@ test-faults: $(READY)
 	$(BIN)/pytest tests/faults $(ARGS)
 
 ## make check         formats, lint, types, import contracts, migration lint, OpenAPI difference, all tests
-check: static
+check: static $(CLIENTS)
 	$(BIN)/pytest --cov --cov-report=term:skip-covered --cov-fail-under=90 $(ARGS)
 
 ## make static        the same without the tests
@@ -49,7 +50,7 @@ openapi: $(READY)
 	$(BIN)/percorso openapi --output openapi/openapi.json
 
 ## make test-server   run the tests on a server started from the binaries in PGBIN, such as /usr/lib/postgresql/15/bin
-test-server: $(READY)
+test-server: $(READY) $(CLIENTS)
 	$(BIN)/python tests/with_server.py "$(PGBIN)" $(BIN)/pytest $(ARGS)
 
 ## make lock          pin all dependencies anew, with hashes
@@ -70,4 +71,9 @@ $(VENV)/bin/python:
 $(READY): $(VENV)/bin/python requirements-dev.lock pyproject.toml
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.lock
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+# Official clients that are written for Node.js, as the tests drive them; Node.js itself comes as a wheel.
+$(CLIENTS): $(READY) tests/clients/package.json tests/clients/package-lock.json
+	cd tests/clients && PATH="$(abspath $(BIN)):$$PATH" npm ci --silent --ignore-scripts --no-audit --no-fund
 	@touch $@

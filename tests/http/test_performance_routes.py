@@ -122,10 +122,14 @@ def expected(items: list[Item]) -> dict[str, Any]:
 
 
 def agrees(figures: Item, items: list[Item]) -> None:
-    """These figures are those of these interactions; so few customers are counted nearly exactly."""
+    """These figures are those of these interactions; so few customers are counted nearly exactly.
+
+    Up to 60 customers, whose hashes differ from run to run, share a register of 2,048 with another 0.9 times on
+    average: more than six times in one run of thirty thousand.
+    """
     wanted = expected(items)
     found = {name: figures[name] for name in wanted}
-    found["customers"] = wanted["customers"] if abs(found["customers"] - wanted["customers"]) <= 1 else -1
+    assert abs(found.pop("customers") - wanted.pop("customers")) <= 6
     assert found == wanted
 
 

@@ -39,17 +39,26 @@ class Pipeline:
         self._max_future = timedelta(seconds=settings.max_future_seconds)
         self._max_bytes = settings.max_event_bytes
 
-    async def take(self, items: Sequence[Line], *, wait: bool = False) -> list[Verdict]:
+    async def take(
+        self,
+        items: Sequence[Line],
+        *,
+        wait: bool = False,
+        received: Sequence[bytes] | None = None,
+        format: str = "native",  # noqa: A002 - the column's name
+    ) -> list[Verdict]:
         """Store these interactions, each given as JSON, and say of each, in order, what became of it.
 
-        Returns after the commit. With `wait`, waits for room in the writer's queue; else raises Unavailable where
-        there is none. Whatever is raised, nothing that was not committed has been acknowledged.
+        What was mapped from another `format` is given with what it was `received` as, item by item: that is what
+        quarantine keeps of those it takes. Returns after the commit. With `wait`, waits for room in the writer's queue;
+        else raises Unavailable where there is none. Whatever is raised, nothing that was not committed has been
+        acknowledged.
         """
         received_at = datetime.now(UTC)
         rows: list[Row] = []
         rejections: dict[int, Rejection] = {}
         for index, item in enumerate(items):
-            outcome = self._prepare(item, received_at)
+            outcome = self._prepare(item, received_at, item if received is None else received[index], format)
             if isinstance(outcome, Row):
                 rows.append(outcome)
             else:
@@ -69,14 +78,15 @@ class Pipeline:
         await self._writer.write((), rejections, wait=True)
         return _counted([Verdict.rejected(rejection.id, rejection.problems) for rejection in rejections])
 
-    def _prepare(self, item: Line, received_at: datetime) -> Row | Rejection:
+    def _prepare(self, item: Line, received_at: datetime, received: Line, format: str) -> Row | Rejection:  # noqa: A002 - the column's name
         if isinstance(item, Oversized):
             problems = (Problem("", f"is larger than {self._max_bytes} bytes"),)
-            return self._rejection(item.head, problems, received_at, size=item.size)
+            return self._rejection(item.head, problems, received_at, size=item.size, format=format)
         try:
             return self._row(item, received_at)
         except RejectedInteraction as error:
-            return self._rejection(item, error.problems, received_at)
+            payload = item if isinstance(received, Oversized) else received
+            return self._rejection(payload, error.problems, received_at, format=format, mapped=item)
 
     def _rejection(
         self,
@@ -86,6 +96,7 @@ class Pipeline:
         *,
         size: int | None = None,
         format: str = "native",  # noqa: A002 - the column's name
+        mapped: bytes | None = None,
     ) -> Rejection:
         return quarantine.rejection(
             payload,
@@ -95,6 +106,7 @@ class Pipeline:
             size=size,
             format=format,
             identifiers=self._identifiers,
+            mapped=mapped,
         )
 
     def _row(self, raw: bytes, received_at: datetime) -> Row:

@@ -36,13 +36,15 @@ def rejection(
     format: str = "native",  # noqa: A002 - the column's name
     seed: bytes | None = None,
     identifiers: Identifiers | None = None,
+    mapped: bytes | None = None,
 ) -> Rejection:
     """The rejection of this payload, of which the first `keep` bytes are kept; `size` where more was received.
 
-    With a `seed`, of 10 bytes, it has the same id whenever it is made. With `identifiers` it says whom it names.
+    With a `seed`, of 10 bytes, it has the same id whenever it is made. With `identifiers` it says whom it names. Who
+    sent it and whom it names is read of what it was `mapped` to, where that is something else.
     """
     try:
-        sender = msgspec.json.decode(payload, type=_Sender)
+        sender = msgspec.json.decode(payload if mapped is None else mapped, type=_Sender)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         sender = _Sender()
     return Rejection(
