@@ -189,7 +189,8 @@ def test_an_interaction_that_came_otherwise_is_an_event_of_percorsos_own_and_goe
 
 
 def test_words_that_only_look_like_an_events_are_no_event() -> None:
-    for fields in ({"cloudevents": 7}, {"cloudevents": {}}, {"cloudevents": {"type": 7}}, {}, None):
+    looking: tuple[Any, ...] = ({"cloudevents": 7}, {"cloudevents": {}}, {"cloudevents": {"type": 7}}, {}, None)
+    for fields in looking:
         stored = BODY | {"source": "crm", "id": "a", "occurred_at": "2026-03-01T10:00:00Z", "source_fields": fields}
         assert cloudevents.event(stored, subject=None)["type"] == "percorso.interaction.phone"
 
@@ -315,6 +316,8 @@ def test_a_header_given_twice_or_that_is_no_attribute_is_refused() -> None:
         ("application/xml", b"<a/>", {"data": "<a/>"}),
         ("application/octet-stream", b"abc", {"data_base64": "YWJj"}),
         ("application/json", b"", {}),
+        ("application/json; charset=utf-8", b"hello", {"data": "hello"}),
+        ("application/json; charset=utf-8", b"\x89PNG", {"data_base64": "iVBORw=="}),
     ],
 )
 def test_a_body_is_data_as_its_content_type_says(
@@ -331,7 +334,8 @@ def test_a_body_that_says_it_is_json_and_is_not_is_refused_where_it_breaks() -> 
     found, wrong = binary(body=b'{"a": 1, "a": 2}')
     assert wrong == ["/data/a"]
     assert found["data"] == '{"a": 1, "a": 2}'
-    assert binary(body=b'{"a')[1] == ["/data"]
+    for body in (b'{"a', b" [1", b'"a'):
+        assert binary(body=body)[1] == ["/data"]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ AS_EVENTS = {"Accept": BATCH}
 JOURNEY = journey_of("email:anna@example.com")
 
 
-async def events_at(client: httpx.AsyncClient, path: str = JOURNEY, **params: object) -> list[Item]:
+async def events_at(client: httpx.AsyncClient, path: str = JOURNEY, **params: str) -> list[Item]:
     answer = await client.get(path, params=params, headers=AS_EVENTS)
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"] == BATCH
@@ -40,7 +40,13 @@ async def test_a_journey_in_events_goes_into_another_percorso_and_is_the_same_th
 ) -> None:
     own = [make(id=f"a-{number}", kind="x") for number in range(3)]
     await store(client, *own)
-    came = {"specversion": "1.0", "id": "b", "source": "/b", "type": "a.chat.b", "subject": "email:anna@example.com"}
+    came: Item = {
+        "specversion": "1.0",
+        "id": "b",
+        "source": "/b",
+        "type": "a.chat.b",
+        "subject": "email:anna@example.com",
+    }
     came |= {"time": "2026-03-02T00:00:00Z", "sequence": 7, "data": {"what": "it was"}}
     answer = await client.post("/v1/cloudevents", json=came, headers={"Content-Type": "application/cloudevents+json"})
     assert answer.status_code == 201, answer.text

@@ -5,7 +5,7 @@
 | `ce-<name>` | the attribute `<name>`: unquoted where it is quoted, percent-decoded once, UTF-8 |
 | `Content-Type` | `datacontenttype` |
 | a body of a JSON type, or of none that is JSON | `data` |
-| a body of text or XML in UTF-8 | `data`, a text |
+| a body of text or XML in UTF-8, or that says it is JSON and does not begin as such | `data`, a text |
 | any other body | `data_base64` |
 """
 
@@ -25,6 +25,8 @@ Headers = Iterable[tuple[bytes, bytes]]
 PREFIX: Final = b"ce-"
 _FORM: Final = "application/x-www-form-urlencoded"
 """What `curl -d` says of everything."""
+_JSON_BEGINS: Final = frozenset({b"{", b"[", b'"'})
+"""What is JSON where it is meant to be: the npm SDK says that it is of every text of which its sender says nothing."""
 _ESCAPED: Final = re.compile(rb"\\(.)", re.DOTALL)
 _CHARSET: Final = re.compile(r";\s*charset\s*=\s*\"?([^\s;\"]*)", re.IGNORECASE)
 _text_type: Final = re.compile(r"text/.+|.+/xml|.+\+xml|application/x-www-form-urlencoded").fullmatch
@@ -89,14 +91,15 @@ def decoded(value: bytes) -> str:
 
 def _data(media_type: str | None, body: bytes, read: Reader) -> tuple[dict[str, Any], Sequence[Problem]]:
     kind = (media_type or "").partition(";")[0].strip().lower()
-    said = media_type is not None and is_json(media_type)
+    said = is_json(kind)
     if said or kind in {"", _FORM}:
         value, wrong = read(body)
-        if not wrong and (said or kind == "" or isinstance(value, dict)):
+        if not wrong and (said or not kind or isinstance(value, dict)):
             return {"data": value}, ()
-        if said:
+        if wrong and said and body.lstrip()[:1] in _JSON_BEGINS:
             return _carried(body, text=True), [Problem(f"/data{each.pointer}", each.detail) for each in wrong]
-    return _carried(body, text=bool(_text_type(kind)) and _is_utf_8(media_type or "")), ()
+    text = said or (_text_type(kind) is not None and _is_utf_8(media_type or ""))
+    return _carried(body, text=text), ()
 
 
 def _carried(body: bytes, *, text: bool) -> dict[str, Any]:
