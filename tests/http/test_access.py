@@ -13,6 +13,7 @@ from support import KEY, Make, running, settings_for
 NEEDED = {
     "store_interaction": "ingest",
     "store_interactions": "ingest",
+    "store_cloudevents": "ingest",
     "find_interaction": "read",
     "read_interaction": "read",
     "read_interaction_revisions": "read",
@@ -68,7 +69,7 @@ NEEDED = {
     "create_key": "admin",
     "revoke_key": "admin",
 }
-OPEN = {"check_live", "check_ready", "read_metrics"}
+OPEN = {"check_live", "check_ready", "read_metrics", "greet_cloudevents"}
 
 
 def operations(app: FastAPI) -> dict[str, tuple[str, str]]:

@@ -85,6 +85,10 @@ class May(SecurityBase):
         kind, _, key = request.headers.get("authorization", "").partition(" ")
         if kind.lower() != "bearer" or not key:
             raise Unauthorized("Send a key as `Authorization: Bearer <key>`.")
+        return await self.allowed(request, key)
+
+    async def allowed(self, request: Request, key: str) -> ApiKey:
+        """Raise Unauthorized or Forbidden, or give the key that this secret is."""
         keys: Keys = request.app.state.services.keys
         known = await keys.valid(key.strip())
         if known is None:

@@ -21,7 +21,8 @@ from percorso.queries.customers import Customer
 from percorso.queries.interactions import Found
 
 _IN_PATHS = "/%:@!$&'()*+,;=~"
-_BULKY = ("details", "text", "attachments", "attributes", "source_fields")
+BULKY = ("details", "text", "attachments", "attributes", "source_fields")
+"""What of an interaction a page without details leaves out."""
 _REMEMBERED = 4096
 """Customers, as they stand in documents, whose normal form is remembered."""
 
@@ -78,7 +79,7 @@ def document(
     if customer is not None:
         given["customer"] = customer
     if not details:
-        for name in _BULKY:
+        for name in BULKY:
             given.pop(name, None)
     return msgspec.Raw(json.dumps(given | dict(added or {}), ensure_ascii=False).encode())
 

@@ -7,10 +7,10 @@ body is: results wait in a file once they are many.
 import asyncio
 import json
 from collections import deque
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
 from tempfile import SpooledTemporaryFile
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response, StreamingResponse
@@ -22,10 +22,12 @@ from percorso.http.access import MayIngest
 from percorso.http.documents.base import answers as documented
 from percorso.http.documents.interactions import BatchReceipt
 from percorso.http.services import Use
-from percorso.ingest.pipeline import Pipeline
 from percorso.ingest.verdict import Verdict
 
 router = APIRouter(prefix="/v1/interactions", tags=["Interactions"])
+
+Item = TypeVar("Item")
+Results = Annotated[Literal["failed", "all"], Query(description="`all` names every item, not only those not stored.")]
 
 NDJSON: Final = frozenset(
     {"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"}
@@ -59,18 +61,29 @@ async def store_interactions(
     request: Request,
     _: MayIngest,
     use: Use,
-    results: Annotated[
-        Literal["failed", "all"], Query(description="`all` names every item, not only those not stored.")
-    ] = "failed",
+    results: Results = "failed",
 ) -> Response:
     """Store a JSON array of interactions, or newline-delimited JSON (`application/x-ndjson`) of any length.
 
     One bad item never fails the rest. To send a batch again, with the same ids, is safe.
     """
-    tally = _Tally(every=results == "all")
     chunks = _lines(request, use) if bodies.media_type(request) in NDJSON else _array(request, use)
+    return await receipt(chunks, lambda chunk: use.pipeline.take(chunk, wait=True), every=results == "all")
+
+
+async def receipt(
+    chunks: AsyncGenerator[Sequence[Item], None],
+    take: Callable[[Sequence[Item]], Awaitable[Sequence[Verdict]]],
+    *,
+    every: bool,
+) -> Response:
+    """Take each chunk of items while the next arrives; the answer names all that was not stored, or `every` item.
+
+    `take` gives the verdicts on a chunk, in order, or raises Unavailable.
+    """
+    tally = _Tally(every=every)
     try:
-        await _take_all(chunks, use.pipeline, tally)
+        await _take_all(chunks, take, tally)
     except PercorsoError as error:
         error.members |= {"received": tally.received} | tally.counts
         tally.close()
@@ -81,7 +94,11 @@ async def store_interactions(
     return StreamingResponse(tally.document(), media_type="application/json")
 
 
-async def _take_all(chunks: AsyncGenerator[list[Line]], pipeline: Pipeline, tally: "_Tally") -> None:
+async def _take_all(
+    chunks: AsyncGenerator[Sequence[Item], None],
+    take: Callable[[Sequence[Item]], Awaitable[Sequence[Verdict]]],
+    tally: "_Tally",
+) -> None:
     """Take each chunk while the next arrives; where the body breaks, what came before is taken all the same.
 
     Raises what broke the body, or Unavailable where nothing of it could be stored.
@@ -92,7 +109,7 @@ async def _take_all(chunks: AsyncGenerator[list[Line]], pipeline: Pipeline, tall
         try:
             async with aclosing(chunks):
                 async for chunk in chunks:
-                    flying.append(asyncio.create_task(_take(pipeline, chunk)))
+                    flying.append(asyncio.create_task(_take(take, chunk)))
                     if len(flying) >= _IN_FLIGHT:
                         tally.add(await flying.popleft())
         except PercorsoError as error:
@@ -115,8 +132,8 @@ async def _array(request: Request, use: Use) -> AsyncGenerator[list[Line]]:
         detail = "A JSON array begins with `[`; lines of JSON need `Content-Type: application/x-ndjson`."
         raise MalformedBody(detail, problems=[Problem("", detail)])
     # A hostile array takes seconds to split: in a thread, others are served meanwhile.
-    items = await asyncio.to_thread(split_array, body, most=use.settings.max_batch_items)
-    for chunk in _chunks(items):
+    items: Sequence[Line] = await asyncio.to_thread(split_array, body, most=use.settings.max_batch_items)
+    for chunk in chunked(items):
         yield chunk
 
 
@@ -132,27 +149,30 @@ async def _lines(request: Request, use: Use) -> AsyncGenerator[list[Line]]:
                 held += splitter.feed(piece)
                 size += len(piece)
                 if len(held) >= _CHUNK_ITEMS or size >= _CHUNK_BYTES:
-                    for chunk in _chunks(held):
+                    for chunk in chunked(held):
                         yield chunk
                     held, size = [], 0
         held += splitter.finish()
     except PercorsoError as error:
         broken = error
-    for chunk in _chunks(held):
+    for chunk in chunked(held):
         yield chunk
     if broken is not None:
         raise broken
 
 
-def _chunks(items: Sequence[Line]) -> Iterator[list[Line]]:
+def chunked(items: Sequence[Item]) -> Iterator[list[Item]]:
+    """These items, so many at a time as are taken at once."""
     for start in range(0, len(items), _CHUNK_ITEMS):
         yield list(items[start : start + _CHUNK_ITEMS])
 
 
-async def _take(pipeline: Pipeline, chunk: Sequence[Line]) -> Sequence[Verdict]:
+async def _take(
+    take: Callable[[Sequence[Item]], Awaitable[Sequence[Verdict]]], chunk: Sequence[Item]
+) -> Sequence[Verdict]:
     """The verdicts on a chunk; `retry` for all of it where the database could not take it."""
     try:
-        return await pipeline.take(chunk, wait=True)
+        return await take(chunk)
     except Unavailable:
         return [Verdict("retry")] * len(chunk)
 

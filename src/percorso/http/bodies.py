@@ -73,10 +73,18 @@ async def read(request: Request, *, cap: int, others: str = "") -> bytes:
     Raises as `decoded` does, BodyTooLarge when it has more than `cap` bytes, and UnsupportedEncoding when it says that
     it is something else than JSON; `others` is what to send beside it.
     """
-    headers = dict(request.scope["headers"])
-    kind = headers.get(b"content-type", b"")
+    kind = dict(request.scope["headers"]).get(b"content-type", b"")
     if kind not in _PLAIN and (kind := media_type(request)) not in JSON and not kind.endswith("+json"):
         raise UnsupportedEncoding(f"This Content-Type is not read here: send application/json{others}.")
+    return await whole(request, cap=cap)
+
+
+async def whole(request: Request, *, cap: int) -> bytes:
+    """The whole body, decoded, whatever it says that it is.
+
+    Raises as `decoded` does, and BodyTooLarge when it has more than `cap` bytes.
+    """
+    headers = dict(request.scope["headers"])
     if b"content-encoding" not in headers:
         announced = headers.get(b"content-length", b"")
         if announced.isdigit() and int(announced) > cap:

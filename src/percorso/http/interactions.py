@@ -36,6 +36,11 @@ async def store_interaction(request: Request, _: MayIngest, use: Use) -> Respons
     """Store one interaction. It is answered after the commit; to send it again, with the same `id`, is safe."""
     body = await bodies.read(request, cap=use.settings.max_batch_bytes)
     [verdict] = await use.pipeline.take([body])
+    return answered(verdict)
+
+
+def answered(verdict: Verdict) -> Response:
+    """The answer to one interaction: its receipt; or raises what says why it is not stored."""
     if verdict.erased:
         raise Erased(
             "The interaction names someone who was erased. Nothing of it is kept, and it need not be sent again.",

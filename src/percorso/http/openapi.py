@@ -10,6 +10,7 @@ from percorso.http.documents import (
     analytics_figures,
     analytics_sequences,
     base,
+    cloudevents,
     customers,
     examples,
     found,
@@ -27,6 +28,7 @@ from percorso.interaction import ENRICHMENT, INTERACTION
 _ROOMS = (
     base,
     interactions,
+    cloudevents,
     customers,
     identity,
     found,

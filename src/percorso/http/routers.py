@@ -8,6 +8,7 @@ from percorso.http import (
     audit,
     batches,
     channels,
+    cloudevents,
     consents,
     customers,
     erasures,
@@ -32,6 +33,7 @@ from percorso.http import (
 ALL: Final[tuple[APIRouter, ...]] = (
     interactions.router,
     batches.router,
+    cloudevents.router,
     finding.router,
     segments.router,
     # What a customer's path goes on with is found before the customer, whose name may hold slashes.

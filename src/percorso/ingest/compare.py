@@ -1,6 +1,25 @@
-"""Whether two JSON values say the same."""
+"""Whether two JSON values, or two documents of interactions, say the same."""
 
-from typing import Any
+from typing import Any, Final
+
+WORDINGS: Final = frozenset({"cloudevents"})
+"""Members of `source_fields` that say how an interaction came, each named for a format, and nothing of what happened.
+
+So the same interaction through two formats is one, and a repetition may have a new trace id.
+"""
+
+
+def same_interaction(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two documents say the same of what happened, however each came."""
+    return same(_without_wording(one), _without_wording(other))
+
+
+def _without_wording(document: dict[str, Any]) -> dict[str, Any]:
+    fields = document.get("source_fields")
+    if not fields or WORDINGS.isdisjoint(fields):
+        return document
+    others = {name: value for name, value in fields.items() if name not in WORDINGS}
+    return document | {"source_fields": others or None}
 
 
 def same(one: Any, other: Any) -> bool:

@@ -3,7 +3,8 @@
 import json
 import secrets
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import Final
@@ -46,13 +47,14 @@ class Pipeline:
         wait: bool = False,
         received: Sequence[bytes] | None = None,
         format: str = "native",  # noqa: A002 - the column's name
+        retold: Callable[[int, Problem], Problem] | None = None,
     ) -> list[Verdict]:
         """Store these interactions, each given as JSON, and say of each, in order, what became of it.
 
         What was mapped from another `format` is given with what it was `received` as, item by item: that is what
-        quarantine keeps of those it takes. Returns after the commit. With `wait`, waits for room in the writer's queue;
-        else raises Unavailable where there is none. Whatever is raised, nothing that was not committed has been
-        acknowledged.
+        quarantine keeps of those it takes, and `retold` says of a problem of the item at an index where it stands in
+        that. Returns after the commit. With `wait`, waits for room in the writer's queue; else raises Unavailable where
+        there is none. Whatever is raised, nothing that was not committed has been acknowledged.
         """
         received_at = datetime.now(UTC)
         rows: list[Row] = []
@@ -61,8 +63,11 @@ class Pipeline:
             outcome = self._prepare(item, received_at, item if received is None else received[index], format)
             if isinstance(outcome, Row):
                 rows.append(outcome)
-            else:
+            elif retold is None:
                 rejections[index] = outcome
+            else:
+                problems = [retold(index, problem) for problem in outcome.problems]
+                rejections[index] = replace(outcome, problems=problems)
         verdicts = await self._writer.write(rows, list(rejections.values()), wait=wait)
         for index, rejection in rejections.items():
             verdicts.insert(index, Verdict.rejected(rejection.id, rejection.problems))
