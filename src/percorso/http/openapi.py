@@ -18,6 +18,7 @@ from percorso.http.documents import (
     measured,
     operations,
     privacy,
+    segment_calls,
     trouble,
 )
 from percorso.http.documents.base import ProblemDocument
@@ -36,6 +37,7 @@ _ROOMS = (
     analytics_figures,
     analytics_sequences,
     trouble,
+    segment_calls,
 )
 
 

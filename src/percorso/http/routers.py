@@ -22,6 +22,7 @@ from percorso.http import (
     performance,
     rejected,
     retention,
+    segment_calls,
     segments,
     sequences,
     touchpoints,
@@ -32,6 +33,7 @@ from percorso.http import (
 ALL: Final[tuple[APIRouter, ...]] = (
     interactions.router,
     batches.router,
+    segment_calls.router,
     finding.router,
     segments.router,
     # What a customer's path goes on with is found before the customer, whose name may hold slashes.
