@@ -13,6 +13,7 @@ from support import KEY, Make, running, settings_for
 NEEDED = {
     "store_interaction": "ingest",
     "store_interactions": "ingest",
+    "store_segment_calls": "ingest",
     "find_interaction": "read",
     "read_interaction": "read",
     "read_interaction_revisions": "read",
@@ -68,7 +69,7 @@ NEEDED = {
     "create_key": "admin",
     "revoke_key": "admin",
 }
-OPEN = {"check_live", "check_ready", "read_metrics"}
+OPEN = {"check_live", "check_ready", "read_metrics", "read_segment_settings"}
 
 
 def operations(app: FastAPI) -> dict[str, tuple[str, str]]:
@@ -118,6 +119,7 @@ async def test_every_route_wants_a_valid_key_of_the_right_scope_and_else_says_no
             "{customer}": "email:anna@example.com",
             "{slug}": "shop",
             "{name}": "everyone",
+            "{call}": "batch",
             "{rejection_id}": rejected["rejection_id"],
             "{suspicion_id}": suspected["suspicion_id"],
             "{erasure_id}": erased["erasure_id"],

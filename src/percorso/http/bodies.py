@@ -26,7 +26,7 @@ _PAUSE_EVERY: Final = 1024 * 1024
 _STEP: Final = 1024  # what a decoder's step that yields nothing counts for, so that those are paused for too
 
 _GZIP_WITH_HEADER: Final = 16 + zlib.MAX_WBITS
-_GZIP_MAGIC: Final = b"\x1f\x8b"
+_GZIP_BEGINS: Final = 0x1F
 
 _ZSTD_MAGIC: Final = 0xFD2FB528
 _ZSTD_SKIPPABLE: Final = range(0x184D2A50, 0x184D2A60)
@@ -172,26 +172,21 @@ class _Identity:
 
 
 class _Recognised:
-    """gzip where the first two bytes are those of gzip, which begin no JSON; else what it is."""
+    """gzip where the first byte is that of gzip, which begins no text; else what it is."""
 
     def __init__(self) -> None:
-        self._decoder: _Decoder | None = None
-        self._held = b""
+        self._decoder: _Decoder = _Identity()
+        self._begun = False
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        if self._decoder is None:
-            data = self._held = self._held + data
-            if len(data) < len(_GZIP_MAGIC):
-                return
-            self._decoder = _Gzip() if data.startswith(_GZIP_MAGIC) else _Identity()
-            self._held = b""
+        if data and not self._begun:
+            self._begun = True
+            if data[0] == _GZIP_BEGINS:
+                self._decoder = _Gzip()
         yield from self._decoder.feed(data)
 
     def finish(self) -> None:
-        if self._decoder is not None:
-            self._decoder.finish()
-        elif self._held:
-            raise _malformed("The body is a single byte.")
+        self._decoder.finish()
 
 
 class _Gzip:

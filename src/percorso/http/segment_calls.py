@@ -6,6 +6,7 @@ label them at will. A call of a batch that cannot be taken goes into quarantine,
 
 import base64
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -13,6 +14,7 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Path, Request
 from fastapi.responses import Response
+from fastapi.security.base import SecurityBase
 
 from percorso import ids
 from percorso.errors import (
@@ -65,20 +67,36 @@ class Delivery:
     body: bytes
 
 
-class _MayCall(May):
+@contextmanager
+def _malformed_is_bad_request() -> Iterator[None]:
+    """What cannot be taken as it is gets the status that Segment gives it."""
+    try:
+        yield
+    except InvalidRequest as error:
+        error.status = HTTPStatus.BAD_REQUEST  # type: ignore[misc]
+        raise
+
+
+class _MayCall(SecurityBase):
     """A dependency: what was sent with a key that may ingest, as the user of Basic, as Bearer or as `writeKey`."""
 
-    async def __call__(self, request: Request) -> Delivery:  # type: ignore[override] - the body may hold the key
+    def __init__(self) -> None:
+        self._may = May("ingest")
+        self.model = self._may.model
+        self.scheme_name = self._may.scheme_name
+
+    async def __call__(self, request: Request) -> Delivery:
         """Raise Unauthorized or Forbidden, or give the body with the key."""
         kind, _, given = request.headers.get("authorization", "").partition(" ")
         key = _key_of(kind.lower(), given.strip())
-        known = None if key is None else await self.checked(request, key)
-        body = await bodies.read_unlabelled(request, cap=_CAP)
+        known = None if key is None else await self._may.checked(request, key)
+        with _malformed_is_bad_request():
+            body = await bodies.read_unlabelled(request, cap=_CAP)
         if known is None:
             key = segment.write_key_of(body)
             if not key:
                 raise Unauthorized("Send a key as the user of `Authorization: Basic`, as Bearer or as `writeKey`.")
-            known = await self.checked(request, key)
+            known = await self._may.checked(request, key)
         return Delivery(known, body)
 
 
@@ -101,7 +119,7 @@ def _key_of(kind: str, given: str) -> str | None:
 )
 async def store_segment_calls(
     call: Annotated[str, Path(description=f"What is sent: {', '.join(_NAMES)}.")],
-    sent: Annotated[Delivery, Depends(_MayCall("ingest"))],
+    sent: Annotated[Delivery, Depends(_MayCall())],
     use: Use,
 ) -> Response:
     """Store one call, or the calls of a `batch` or `import`. To send them again, with the same `messageId`s, is safe.
@@ -110,16 +128,12 @@ async def store_segment_calls(
     """
     if call not in _NAMES:
         raise NotFound(f"There is no such call; there are {', '.join(_NAMES)}.")
-    try:
+    with _malformed_is_bad_request():
         calls = segment.read(call, sent.body, most=use.settings.max_batch_items)
         if call in CALLS:
             _require_taken(await _store(calls, sent.key, use, wait=False))
         else:
             await _store_all(calls, sent.key, use)
-    except InvalidRequest as error:
-        # Segment's own word for what is malformed.
-        error.status = HTTPStatus.BAD_REQUEST  # type: ignore[misc]
-        raise
     return Response(_SUCCESS, media_type="application/json", headers=problems.ANYONE)
 
 

@@ -43,7 +43,7 @@ def _spelled(value: Any) -> str | None:
     try:
         return spelled(value)
     except ValueError as error:
-        raise PydanticCustomError("json_too_long", str(error)) from None  # type: ignore[arg-type] - a literal, it says
+        raise PydanticCustomError("json_too_long", "{why}", {"why": str(error)}) from None
 
 
 class TraitsBody(BaseModel):
