@@ -14,6 +14,7 @@ NEEDED = {
     "store_interaction": "ingest",
     "store_interactions": "ingest",
     "store_cloudevents": "ingest",
+    "store_segment_calls": "ingest",
     "find_interaction": "read",
     "read_interaction": "read",
     "read_interaction_revisions": "read",
@@ -69,7 +70,7 @@ NEEDED = {
     "create_key": "admin",
     "revoke_key": "admin",
 }
-OPEN = {"check_live", "check_ready", "read_metrics", "greet_cloudevents"}
+OPEN = {"check_live", "check_ready", "read_metrics", "greet_cloudevents", "read_segment_settings"}
 
 
 def operations(app: FastAPI) -> dict[str, tuple[str, str]]:
@@ -119,6 +120,7 @@ async def test_every_route_wants_a_valid_key_of_the_right_scope_and_else_says_no
             "{customer}": "email:anna@example.com",
             "{slug}": "shop",
             "{name}": "everyone",
+            "{call}": "batch",
             "{rejection_id}": rejected["rejection_id"],
             "{suspicion_id}": suspected["suspicion_id"],
             "{erasure_id}": erased["erasure_id"],

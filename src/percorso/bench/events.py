@@ -20,6 +20,10 @@ _COMMON: Final = (
     b'"direction":"%b","function":"%b","customer":{%b},"language":"it","conversation":"conv-%08d",'
     b'"status":"completed",%b}'
 )
+_TRACKED: Final = (
+    b'{"type":"track","messageId":"%012d","timestamp":"%b.%03dZ","event":"%b",%b,"properties":{"touchpoint":"%b/%03d",'
+    b'"direction":"%b","function":"%b","conversation":"conv-%08d",%b}}'
+)
 _CALL: Final = (
     b'"agent":"agent-117","outcome":"answered","resolution":"resolved",'
     b'"sentiment":{"score":0.31,"label":"positive","source":"call-model"},"topics":["billing","contract","tariff"],'
@@ -104,6 +108,29 @@ class Events:
             rest,
         )
 
+    def call(self, number: int) -> bytes:
+        """The event of this number as a call of Segment's, which says as much in its own words."""
+        dice = _mix(number)
+        customer = (dice & 0xFFFF_FFFF) % self._population
+        _, kind, touchpoint, direction, function, rest = _KINDS[number % len(_KINDS)]
+        return _TRACKED % (
+            number,
+            self._moments[(dice >> 32 & _MOMENTS - 1) + number // len(_KINDS) % self._times * _MOMENTS],
+            number % 1000,
+            kind,
+            _named_by_call(customer, (dice >> 54) % 10),
+            touchpoint,
+            (dice >> 45) % _BY_KIND,
+            direction,
+            function,
+            dice >> 40,
+            rest,
+        )
+
+    def calls(self, first: int, count: int) -> bytes:
+        """A batch of so many calls."""
+        return b'{"batch":[' + b",".join(map(self.call, range(first, first + count))) + b"]}"
+
     def array(self, first: int, count: int) -> bytes:
         """A JSON array of so many events."""
         return b"[" + b",".join(map(self.one, range(first, first + count))) + b"]"
@@ -138,6 +165,23 @@ def _identifiers(customer: int, dice: int) -> bytes:
         customer,
         customer,
         customer,
+    )
+
+
+def _named_by_call(customer: int, dice: int) -> bytes:
+    """As many identifiers, as a call has them, with the client that it comes from."""
+    library = b'"library":{"name":"analytics.js","version":"2.1.0"},"locale":"it-IT"'
+    if dice < 6:  # noqa: PLR2004 - of ten
+        return b'"userId":"cliente.%06d","context":{%b}' % (customer, library)
+    if dice < 9:  # noqa: PLR2004 - of ten
+        return b'"userId":"cliente.%06d","context":{"traits":{"email":"cliente.%06d@example.com"},%b}' % (
+            customer,
+            customer,
+            library,
+        )
+    return (
+        b'"userId":"cliente.%06d","anonymousId":"ck-%08x","context":{"traits":{"email":"cliente.%06d@example.com"},%b}'
+        % (customer, customer, customer, library)
     )
 
 

@@ -2,13 +2,20 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Final
+from typing import Final, Literal
 
 from percorso.bench.place import Place
 from percorso.bench.server import TWO_WORKERS
 from percorso.bench.sides import Options, Pair, copy, pair, post, rounds, servers
 
 BATCH_CONNECTIONS: Final = 4
+_CALLS: Final = 100
+"""In a batch of Segment's, as its clients send them."""
+_SEGMENT_SIDES: Final[tuple[tuple[Literal["segment", "batch"], str], ...]] = (
+    ("segment", "bootstrap"),
+    ("batch", "bench-as-calls"),
+)
+"""The source of calls is the name of the key."""
 _POSTS_REMEMBERED: Final = 8
 """Posts for each identity that a service may remember, while its memory is watched: two in three name a new one."""
 
@@ -74,6 +81,18 @@ def batch(place: Place, options: Options) -> Iterator[Pair]:
             ours = post(place, server, "batch", "bench-batch", connections=BATCH_CONNECTIONS, seconds=seconds)
             if counts:
                 yield pair(ours, copy(place, seconds=seconds))
+
+
+def segment(place: Place, options: Options) -> Iterator[Pair]:
+    """Batches of a hundred of Segment's calls, against as many interactions that say the same."""
+    with servers(place, "percorso") as (server,):
+        for seconds, counts in rounds(options):
+            ours, held = (
+                post(place, server, kind, source, connections=BATCH_CONNECTIONS, seconds=seconds, batch=_CALLS)
+                for kind, source in _SEGMENT_SIDES
+            )
+            if counts:
+                yield pair(ours, held.figure, held)
 
 
 def ndjson(place: Place, options: Options) -> Iterator[Pair]:

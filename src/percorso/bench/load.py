@@ -29,6 +29,7 @@ PATIENCE_SECONDS: Final = 30
 Result = TypeVar("Result")
 
 _EVENTS: Final = "/v1/interactions"
+_CALLS: Final = "/segment/v1/batch"
 _PIECE: Final = 100
 _COUNTS: Final = re.compile(rb'"(received|stored|duplicate)": ?(\d+)')
 
@@ -37,12 +38,12 @@ _COUNTS: Final = re.compile(rb'"(received|stored|duplicate)": ?(\d+)')
 class Load:
     """What to send. It ends after `seconds`, or once `count` events (or requests, for `get`) are sent.
 
-    `kind`: one event a request (`single`), a JSON array of `batch` events (`batch`), all `count` events in one request
-    (`ndjson`); or the `paths` in turn, read (`get`) or posted to with the `bodies` (`post`). Events are those of
-    `source` as of `now`, from number `first`.
+    `kind`: one event a request (`single`), a JSON array of `batch` events (`batch`), a batch of Segment's calls of as
+    many (`segment`), all `count` events in one request (`ndjson`); or the `paths` in turn, read (`get`) or posted to
+    with the `bodies` (`post`). Events are those of `source` as of `now`, from number `first`.
     """
 
-    kind: Literal["single", "batch", "ndjson", "get", "post"]
+    kind: Literal["single", "batch", "segment", "ndjson", "get", "post"]
     port: int
     key: str
     connections: int
@@ -127,9 +128,11 @@ class _Work:
         if self.load.kind == "single":
             self.following += 1
             return _Request(self._post(_EVENTS, "json", self._events.one(first)), first)
-        if self.load.kind == "batch":
+        if self.load.kind in {"batch", "segment"}:
             count = self.load.batch if end is None else min(self.load.batch, end - first)
             self.following += count
+            if self.load.kind == "segment":
+                return _Request(self._post(_CALLS, "json", self._events.calls(first, count)), first, count)
             return _Request(self._post(f"{_EVENTS}/batch", "json", self._events.array(first, count)), first, count)
         assert end is not None  # noqa: S101 - a stream is given its length
         self.following = end
@@ -213,7 +216,7 @@ class _Connection(asyncio.Protocol):
         self._sent = perf_counter()
         self._transport.write(self._request.data)
         self._go_on()
-        if self._work.load.kind == "batch":
+        if self._work.load.kind in {"batch", "segment"}:
             # Made while the service works: else it would wait for it, which takes a while for a large one.
             asyncio.get_running_loop().call_soon(self._prepare)
 

@@ -26,6 +26,7 @@ _PAUSE_EVERY: Final = 1024 * 1024
 _STEP: Final = 1024  # what a decoder's step that yields nothing counts for, so that those are paused for too
 
 _GZIP_WITH_HEADER: Final = 16 + zlib.MAX_WBITS
+_GZIP_BEGINS: Final = 0x1F
 
 _ZSTD_MAGIC: Final = 0xFD2FB528
 _ZSTD_SKIPPABLE: Final = range(0x184D2A50, 0x184D2A60)
@@ -36,14 +37,16 @@ _ZSTD_REPEATED_BYTE: Final = 1
 _ZSTD_CHECKSUM: Final = 4
 
 
-async def decoded(request: Request, *, max_ratio: int = 200) -> AsyncGenerator[bytes, None]:
+async def decoded(request: Request, *, max_ratio: int = 200, unlabelled: bool = False) -> AsyncGenerator[bytes, None]:
     """The body after its `Content-Encoding` is undone, in pieces of at most `PIECE` bytes, none empty.
+
+    With `unlabelled`, what begins as gzip does is taken for that where no encoding is named.
 
     Raises UnsupportedEncoding for another encoding than gzip and zstd, or several; MalformedBody when the stream is
     damaged, cut short or followed by something else; BodyTooLarge when over 16 MiB come out of it and that is more
     than `max_ratio` times what went in. A client that hangs up is Starlette's ClientDisconnect.
     """
-    decoder = _decoder(request)
+    decoder = _Recognised() if unlabelled and _encoding(request) == "identity" else _decoder(request)
     received = made = since_pause = 0
     async with aclosing(request.stream()) as chunks:
         async for chunk in chunks:
@@ -90,9 +93,21 @@ async def whole(request: Request, *, cap: int) -> bytes:
         if announced.isdigit() and int(announced) > cap:
             raise _over(cap)
         return await _plain(request, cap)
+    return await _gathered(decoded(request), cap)
+
+
+async def read_unlabelled(request: Request, *, cap: int) -> bytes:
+    """The whole body, decoded, whatever it says that it is, also where it is gzip and does not say so.
+
+    Raises as `decoded` does, and BodyTooLarge when it has more than `cap` bytes.
+    """
+    return await _gathered(decoded(request, unlabelled=True), cap)
+
+
+async def _gathered(arriving: AsyncGenerator[bytes, None], cap: int) -> bytes:
     pieces: list[bytes] = []
     size = 0
-    async with aclosing(decoded(request)) as arriving:
+    async with aclosing(arriving):
         async for piece in arriving:
             size += len(piece)
             if size > cap:
@@ -162,6 +177,24 @@ class _Identity:
 
     def finish(self) -> None:
         """Any end is a good one."""
+
+
+class _Recognised:
+    """gzip where the first byte is that of gzip, which begins no text; else what it is."""
+
+    def __init__(self) -> None:
+        self._decoder: _Decoder = _Identity()
+        self._begun = False
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        if data and not self._begun:
+            self._begun = True
+            if data[0] == _GZIP_BEGINS:
+                self._decoder = _Gzip()
+        yield from self._decoder.feed(data)
+
+    def finish(self) -> None:
+        self._decoder.finish()
 
 
 class _Gzip:

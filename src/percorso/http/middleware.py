@@ -43,10 +43,8 @@ class Bounded:
         self._busy = 0
         self._refused = 0
         self._told = 0.0
-        refusal = Unavailable("More requests arrive than can be worked on.", retry_after=1)
-        answer = problems.response(refusal, Request({"type": "http", "percorso.request_id": _ID}))
-        self._body = bytes(answer.body)
-        self._headers = [header for header in answer.raw_headers if header[0] != b"content-length"]
+        self._answer = _refusal("/")
+        self._segment_answer = _refusal(problems.SEGMENT)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -55,7 +53,8 @@ class Bounded:
             return
         if self._busy >= self._most and scope["path"] not in _QUIET:
             self._tell()
-            await self._refuse(_request_id(scope).encode(), send)
+            answer = self._segment_answer if scope["path"].startswith(problems.SEGMENT) else self._answer
+            await _refuse(answer, _request_id(scope).encode(), send)
             return
 
         async def received() -> Message:
@@ -71,12 +70,6 @@ class Bounded:
         finally:
             self._busy -= 1
 
-    async def _refuse(self, request_id: bytes, send: Send) -> None:
-        body = self._body.replace(_ID.encode(), request_id)
-        own = [(b"content-length", b"%d" % len(body)), (b"x-request-id", request_id)]
-        await send({"type": "http.response.start", "status": 503, "headers": self._headers + own})
-        await send({"type": "http.response.body", "body": body})
-
     def _tell(self) -> None:
         """Count a refusal, and log now and then that there are any: a line for each would cost more than the answer."""
         metrics.SHED.inc()
@@ -85,6 +78,24 @@ class Bounded:
         if now - self._told > _TELL_EVERY_SECONDS:
             _log.warning("more requests arrive than can be worked on", refused=self._refused, at_once=self._most)
             self._refused, self._told = 0, now
+
+
+_Refusal = tuple[bytes, list[tuple[bytes, bytes]]]
+"""A body, but for the request's id, and headers, but for those that depend on it."""
+
+
+def _refusal(path: str) -> _Refusal:
+    """The answer to a request to this path that is not worked on."""
+    refusal = Unavailable("More requests arrive than can be worked on.", retry_after=1)
+    answer = problems.response(refusal, Request({"type": "http", "path": path, "percorso.request_id": _ID}))
+    return bytes(answer.body), [header for header in answer.raw_headers if header[0] != b"content-length"]
+
+
+async def _refuse(answer: _Refusal, request_id: bytes, send: Send) -> None:
+    body = answer[0].replace(_ID.encode(), request_id)
+    own = [(b"content-length", b"%d" % len(body)), (b"x-request-id", request_id)]
+    await send({"type": "http.response.start", "status": 503, "headers": answer[1] + own})
+    await send({"type": "http.response.body", "body": body})
 
 
 class Observed:

@@ -19,6 +19,7 @@ from percorso.http.documents import (
     measured,
     operations,
     privacy,
+    segment_calls,
     trouble,
 )
 from percorso.http.documents.base import ProblemDocument
@@ -38,6 +39,7 @@ _ROOMS = (
     analytics_figures,
     analytics_sequences,
     trouble,
+    segment_calls,
 )
 
 

@@ -20,6 +20,12 @@ from percorso.storage.database import is_away
 MEDIA_TYPE = "application/problem+json"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
+SEGMENT = "/segment/"
+"""Where paths begin whose clients are Segment's and RudderStack's: they read `code` and `message`, and else try again
+what will never be taken. Some run in browsers, on sites of any origin."""
+ANYONE = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "Retry-After, X-Request-Id"}
+"""What lets a browser show an answer to any site: it is given for a key, and not for who is signed in."""
+
 _log = structlog.get_logger("percorso.http")
 
 
@@ -35,7 +41,11 @@ def response(error: PercorsoError, request: Request) -> Response:
         "errors": [problem.as_json() for problem in error.problems],
         **error.members,
     }
-    return Response(json.dumps(document) + "\n", error.status, _headers(error), MEDIA_TYPE)
+    headers = dict(_headers(error))
+    if str(request.scope.get("path", "")).startswith(SEGMENT):
+        document["message"] = error.detail
+        headers |= ANYONE
+    return Response(json.dumps(document) + "\n", error.status, headers, MEDIA_TYPE)
 
 
 def _headers(error: PercorsoError) -> Mapping[str, str]:

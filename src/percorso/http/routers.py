@@ -23,6 +23,7 @@ from percorso.http import (
     performance,
     rejected,
     retention,
+    segment_calls,
     segments,
     sequences,
     touchpoints,
@@ -34,6 +35,7 @@ ALL: Final[tuple[APIRouter, ...]] = (
     interactions.router,
     batches.router,
     cloudevents.router,
+    segment_calls.router,
     finding.router,
     segments.router,
     # What a customer's path goes on with is found before the customer, whose name may hold slashes.

@@ -1,6 +1,5 @@
 """What is said of a customer: traits, each with its source and time, and what was said before."""
 
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
@@ -29,25 +28,22 @@ from percorso.interaction import Kind, Source
 from percorso.queries import customers, traits
 from percorso.storage import audit
 from percorso.storage.database import ReadSession, reading, writing
-from percorso.storage.traits import Trait
+from percorso.storage.traits import Trait, spelled
 
 router = APIRouter(
     prefix="/v1/customers", tags=["Customers"], route_class=DirectRoute, dependencies=[Depends(only_known)]
 )
 
 _MOST_TRAITS: Final = 100
-_MOST_VALUE_BYTES: Final = 8 * 1024
 _CAP: Final = 1024 * 1024
 
 
 def _spelled(value: Any) -> str | None:
-    """A JSON value in the one spelling that it is stored in; None for null."""
-    if value is None:
-        return None
-    spelled = json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
-    if len(spelled.encode()) > _MOST_VALUE_BYTES:
-        raise PydanticCustomError("json_too_long", f"must be at most {_MOST_VALUE_BYTES} bytes of JSON")
-    return spelled
+    """As it is stored; with a word of its own where it is too long."""
+    try:
+        return spelled(value)
+    except ValueError as error:
+        raise PydanticCustomError("json_too_long", "{why}", {"why": str(error)}) from None
 
 
 class TraitsBody(BaseModel):

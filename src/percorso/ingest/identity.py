@@ -50,6 +50,14 @@ class Identifiers:
         trim(self._known, self._size)
         return made
 
+    def fits(self, kind: str, value: str) -> bool:
+        """Whether a value is one of this kind."""
+        try:
+            self.one(kind, value)
+        except ValueError:
+            return False
+        return True
+
     def recall(self, identities: Iterable[tuple[UUID, str, str]]) -> None:
         """Remember identities that are stored, with their kind and normalised value."""
         for identity, kind, value in identities:

@@ -3,7 +3,7 @@
 import json
 import secrets
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
@@ -48,13 +48,17 @@ class Pipeline:
         received: Sequence[bytes] | None = None,
         format: str = "native",  # noqa: A002 - the column's name
         retold: Callable[[int, Problem], Problem] | None = None,
+        estimated: Collection[int] = (),
     ) -> list[Verdict]:
         """Store these interactions, each given as JSON, and say of each, in order, what became of it.
 
         What was mapped from another `format` is given with what it was `received` as, item by item: that is what
         quarantine keeps of those it takes, and `retold` says of a problem of the item at an index where it stands in
-        that. Returns after the commit. With `wait`, waits for room in the writer's queue; else raises Unavailable where
-        there is none. Whatever is raised, nothing that was not committed has been acknowledged.
+        that. The times of those at the places `estimated` depend on when they were received: sent again, they say the
+        same with another time.
+
+        Returns after the commit. With `wait`, waits for room in the writer's queue; else raises Unavailable where there
+        is none. Whatever is raised, nothing that was not committed has been acknowledged.
         """
         received_at = datetime.now(UTC)
         rows: list[Row] = []
@@ -62,6 +66,7 @@ class Pipeline:
         for index, item in enumerate(items):
             outcome = self._prepare(item, received_at, item if received is None else received[index], format)
             if isinstance(outcome, Row):
+                outcome.time_assigned |= index in estimated
                 rows.append(outcome)
             elif retold is None:
                 rejections[index] = outcome

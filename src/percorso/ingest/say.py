@@ -23,7 +23,15 @@ async def traits(
     """Store traits of an identity, unless the same was said before. Raises UnknownCustomer."""
     await _hold(session, identity_id)
     if await traits_.insert(session, said):
-        await _log(session, identity_id, at, generation)
+        await _log(session, [identity_id], at, generation)
+
+
+async def traits_of_several(session: WriteSession, said: Sequence[Trait], *, at: datetime, generation: int) -> None:
+    """Store traits of several identities, unless the same was said before; those of whom is gone are passed over."""
+    there = await identities.hold_all(session, {each.identity_id for each in said})
+    kept = [each for each in said if each.identity_id in there]
+    if kept and await traits_.insert(session, kept):
+        await _log(session, sorted(there), at, generation)
 
 
 async def consents(
@@ -32,7 +40,7 @@ async def consents(
     """Store consents of an identity, unless the same was said before. Raises UnknownCustomer."""
     await _hold(session, identity_id)
     if await consents_.insert(session, said):
-        await _log(session, identity_id, at, generation)
+        await _log(session, [identity_id], at, generation)
 
 
 async def _hold(session: WriteSession, identity_id: UUID) -> None:
@@ -40,6 +48,6 @@ async def _hold(session: WriteSession, identity_id: UUID) -> None:
         raise UnknownCustomer("No identifier and no customer id matches.")
 
 
-async def _log(session: WriteSession, identity_id: UUID, at: datetime, generation: int) -> None:
+async def _log(session: WriteSession, identity_ids: Sequence[UUID], at: datetime, generation: int) -> None:
     await partitions.ensure_days(session, (at,))
-    await commits.record(session, generation, "said", at=at, identity_ids=[identity_id])
+    await commits.record(session, generation, "said", at=at, identity_ids=identity_ids)

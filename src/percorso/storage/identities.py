@@ -51,6 +51,16 @@ async def hold(session: WriteSession, identity_id: UUID) -> bool:
     return bool(found)
 
 
+async def hold_all(session: WriteSession, identity_ids: Iterable[UUID]) -> set[UUID]:
+    """As `hold`, of several: those of them that there are. Relies on the primary key."""
+    # In one order, so that two who hold the same wait for each other in one direction only.
+    records = await session.fetch(
+        "SELECT identity_id FROM identities WHERE identity_id = ANY($1) ORDER BY identity_id FOR KEY SHARE",
+        list(identity_ids),
+    )
+    return {record["identity_id"] for record in records}
+
+
 async def customers_of(session: WriteSession, identity_ids: Iterable[UUID]) -> dict[UUID, UUID]:
     """The customer of each of these identities, as this transaction sees it."""
     records = await session.fetch(

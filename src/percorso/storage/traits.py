@@ -4,15 +4,29 @@ A trait is stored under the identity that it was said of and never changed: a cu
 its identities. So joining customers and taking them apart again touches no trait, and what was said before stays.
 """
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
 from operator import itemgetter
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 
 from asyncpg.pgproto.pgproto import UUID
 
 from percorso import ids
 from percorso.storage.database import WriteSession
+
+MOST_VALUE_BYTES: Final = 8 * 1024
+"""Of a trait's value."""
+
+
+def spelled(value: Any) -> str | None:
+    """A JSON value in the one spelling that it is stored in, None for null; ValueError where that is too long."""
+    if value is None:
+        return None
+    said = json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    if len(said.encode()) > MOST_VALUE_BYTES:
+        raise ValueError(f"must be at most {MOST_VALUE_BYTES} bytes of JSON")
+    return said
 
 
 class Trait(NamedTuple):
