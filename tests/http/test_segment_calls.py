@@ -113,7 +113,7 @@ async def test_a_bad_call_goes_into_quarantine_and_the_others_are_stored(client:
         call(userId=None), call(userId={"a": 1}), call(event=""), call(event=None), call(type="delete"),
         call(type=None), call(timestamp="yesterday"), call(timestamp=7), call(type="alias"), "no call", None, 7, [],
         call(messageId="m" * 257), call(properties={"a": "\0"}), call(userId="u" * 600),
-        call(timestamp="1066-10-14T09:00:00Z"), call(writeKey=KEY, event=None),
+        call(timestamp="1066-10-14T09:00:00Z"), call(properties={"a": 10**400}), call(writeKey=KEY, event=None),
     ]  # fmt: skip
     mixed = [
         each for pair in zip((call(messageId=f"m-{n}") for n in range(len(bad))), bad, strict=True) for each in pair
@@ -126,6 +126,13 @@ async def test_a_bad_call_goes_into_quarantine_and_the_others_are_stored(client:
     assert KEY not in json.dumps(rejected)
     kept = (await client.get(f"/v1/rejected/{rejected[-1]['rejection_id']}")).json()
     assert json.loads(kept["payload"]) in bad
+
+
+async def test_a_number_that_json_has_not_fails_one_call_only(client: httpx.AsyncClient) -> None:
+    calls = [call(messageId="m-0"), call(messageId="m-1", properties={"a": float("nan")}), call(messageId="m-2")]
+    check_success(await send(client, "batch", {"batch": calls}))
+    assert {item["id"] for item in await journey(client)} == {"m-0", "m-2"}
+    assert len(await items_at(client, "/v1/rejected")) == 1
 
 
 async def test_a_single_bad_call_is_refused_with_what_is_wrong_and_kept(client: httpx.AsyncClient) -> None:

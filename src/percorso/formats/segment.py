@@ -21,6 +21,7 @@
 to send a call again then says the same. A `groupId` is no identifier: a group has many people in it.
 """
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -115,7 +116,7 @@ def write_key_of(body: bytes) -> str | None:
     try:
         key = _decode_body(body).write_key
     except _UNREADABLE:
-        return None
+        key = _loosely(body).get("writeKey")
     return key if isinstance(key, str) else None
 
 
@@ -125,7 +126,7 @@ def read(name: str, body: bytes, *, most: int) -> Sent:
         if name in CALLS:
             _decode_members(body)
             return Sent([body], CALLS[name])
-        sent = _decode_batch(body)
+        sent = _batch(body)
     except _UNREADABLE as error:
         raise _malformed("", f"is not read as {'a call' if name in CALLS else 'a batch'}: {error}") from None
     if len(sent.batch) > most:
@@ -134,11 +135,40 @@ def read(name: str, body: bytes, *, most: int) -> Sent:
     return Sent([bytes(call) for call in sent.batch], None, _moment(sent.sent_at), defaults or None)
 
 
+def _batch(body: bytes) -> _Batch:
+    try:
+        return _decode_batch(body)
+    except _UNREADABLE:
+        found = _loosely(body)
+        if not isinstance(calls := found.get("batch"), list):
+            raise
+        return _Batch(
+            batch=[Raw(json.dumps(call).encode()) for call in calls],
+            sent_at=found.get("sentAt"),
+            context=found.get("context"),
+            integrations=found.get("integrations"),
+        )
+
+
+def _loosely(body: bytes) -> Parts:
+    """An object with numbers in it that JSON has not, as clients in Python send them: one call fails, not its batch."""
+    try:
+        return dict(object_of(json.loads(body))) if b"NaN" in body or b"Infinity" in body else {}
+    except _UNREADABLE:
+        return {}
+
+
 def received(call: bytes) -> bytes:
     """A call as it is kept where it is refused: without the key, which may stand in it."""
     if b'"writeKey"' not in call:
         return call
-    members = _decode_members(call)
+    try:
+        members: Parts = dict(_decode_members(call))
+    except _UNREADABLE:
+        members = _loosely(call)
+        members.pop("writeKey", None)
+        # What is no object has no member that could be the key.
+        return json.dumps(members).encode() if members else call
     members.pop("writeKey", None)
     return _encode(members)
 

@@ -49,6 +49,8 @@ router = APIRouter(
 )
 
 _CAP: Final = 4 * 1024 * 1024
+_CAP_OF_STRANGERS: Final = 512 * 1024
+"""Of a body that has to be read before it is known whose it is; clients whose bodies are larger say it in a header."""
 _CHUNK: Final = 500
 _SUCCESS: Final = b'{"success": true}'
 _NAMES: Final = (*BATCHES, *CALLS)
@@ -91,7 +93,7 @@ class _MayCall(SecurityBase):
         key = _key_of(kind.lower(), given.strip())
         known = None if key is None else await self._may.checked(request, key)
         with _malformed_is_bad_request():
-            body = await bodies.read_unlabelled(request, cap=_CAP)
+            body = await bodies.read_unlabelled(request, cap=_CAP if known else _CAP_OF_STRANGERS)
         if known is None:
             key = segment.write_key_of(body)
             if not key:
