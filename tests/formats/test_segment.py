@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from percorso.errors import MalformedBody, RejectedInteraction
-from percorso.formats import segment
+from percorso.formats import segment, segment_bodies
 from percorso.formats.segment import Call
 from percorso.formats.segment_events import EVENTS, slug
 from percorso.ingest.validate import parse
@@ -26,7 +26,7 @@ def fits(kind: str, value: str) -> bool:
 
 
 def convert(call: Any, **batch: Any) -> Call:
-    sent = segment.read("batch", json.dumps({"batch": [call], **batch}).encode(), most=1)
+    sent = segment_bodies.read("batch", json.dumps({"batch": [call], **batch}).encode(), most=1)
     return segment.convert(sent.calls[0], sent, source="shop", received_at=NOW, fits=fits)
 
 
@@ -63,7 +63,7 @@ def test_whatever_has_no_place_of_its_own_stays_as_it_came() -> None:
 def test_numbers_are_kept_digit_by_digit() -> None:
     numbers = b'{"n": 1.10, "m": 12345678901234567890123}'
     body = b'{"type": "track", "userId": 1, "event": "x", "properties": ' + numbers + b"}"
-    sent = segment.read("track", body, most=1)
+    sent = segment_bodies.read("track", body, most=1)
     made = segment.convert(sent.calls[0], sent, source="shop", received_at=NOW, fits=fits)
     assert numbers in made.document
 
@@ -304,28 +304,28 @@ def test_an_event_whose_name_has_no_slug_is_a_track() -> None:
 
 
 def test_what_is_kept_of_a_call_does_not_hold_the_key() -> None:
-    assert json.loads(segment.received(b'{"writeKey": "secret", "a": [1]}')) == {"a": [1]}
+    assert json.loads(segment_bodies.received(b'{"writeKey": "secret", "a": [1]}')) == {"a": [1]}
     for other in (b'["\\"writeKey\\"", "writeKey"]', b'{"a": 1}', b'"writeKey"', b"{"):
-        assert segment.received(other) == other
+        assert segment_bodies.received(other) == other
 
 
 def test_a_number_that_json_has_not_fails_its_call_and_not_the_batch() -> None:
     body = json.dumps(
         {"writeKey": "k", "sentAt": AT, "batch": [{"a": 1}, {"a": float("nan"), "writeKey": "k"}, {"b": 2}]}
     )
-    assert segment.write_key_of(body.encode()) == "k"
-    sent = segment.read("batch", body.encode(), most=3)
+    assert segment_bodies.write_key_of(body.encode()) == "k"
+    sent = segment_bodies.read("batch", body.encode(), most=3)
     assert [sent.calls[0], sent.calls[2]] == [b'{"a": 1}', b'{"b": 2}']
     assert sent.sent_at is not None
     with pytest.raises(RejectedInteraction):
         segment.convert(sent.calls[1], sent, source="shop", received_at=NOW, fits=fits)
-    assert segment.received(sent.calls[1]) == b'{"a": NaN}'
+    assert segment_bodies.received(sent.calls[1]) == b'{"a": NaN}'
 
 
 def test_the_key_is_read_of_a_body_if_it_is_there() -> None:
-    assert segment.write_key_of(b'{"batch": [7], "writeKey": "k"}') == "k"
+    assert segment_bodies.write_key_of(b'{"batch": [7], "writeKey": "k"}') == "k"
     for body in (b"", b"{", b"[]", b"{}", b'{"writeKey": 7}', b'{"writeKey": null}', b"[" * 100_000):
-        assert segment.write_key_of(body) is None
+        assert segment_bodies.write_key_of(body) is None
 
 
 _json = st.recursive(
@@ -344,10 +344,10 @@ _calls = st.fixed_dictionaries(
 )
 
 
-@given(name=st.sampled_from([*segment.BATCHES, *segment.CALLS]), body=_documents)
+@given(name=st.sampled_from([*segment_bodies.BATCHES, *segment_bodies.CALLS]), body=_documents)
 def test_any_body_is_read_or_refused(name: str, body: bytes) -> None:
     with suppress(MalformedBody):
-        assert len(segment.read(name, body, most=5).calls) <= 5
+        assert len(segment_bodies.read(name, body, most=5).calls) <= 5
 
 
 @given(call=_calls)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exchanges import Item, check_problem, healthy, items_at, journey_of
-from percorso.formats.segment import BATCHES, CALLS
+from percorso.formats.segment_bodies import BATCHES, CALLS
 from support import KEY, Make, running
 
 AT = "2026-11-20T10:00:00.000Z"
