@@ -29,4 +29,5 @@ def send(library: str, url: str, key: str, calls: list[dict[str, Any]]) -> None:
 
 
 if __name__ == "__main__":
-    send(*sys.argv[1:4], json.load(sys.stdin))
+    library, url, key = sys.argv[1:]
+    send(library, url, key, json.load(sys.stdin))

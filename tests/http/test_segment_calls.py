@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exchanges import Item, check_problem, healthy, items_at, journey_of
-from percorso.formats.segment import BATCHES, CALLS
+from percorso.formats.segment_bodies import BATCHES, CALLS
 from support import KEY, Make, running
+from writing import Way, until
 
 AT = "2026-11-20T10:00:00.000Z"
 BASIC = {"Authorization": f"Basic {base64.b64encode(f'{KEY}:'.encode()).decode()}"}
@@ -113,7 +114,7 @@ async def test_a_bad_call_goes_into_quarantine_and_the_others_are_stored(client:
         call(userId=None), call(userId={"a": 1}), call(event=""), call(event=None), call(type="delete"),
         call(type=None), call(timestamp="yesterday"), call(timestamp=7), call(type="alias"), "no call", None, 7, [],
         call(messageId="m" * 257), call(properties={"a": "\0"}), call(userId="u" * 600),
-        call(timestamp="1066-10-14T09:00:00Z"), call(writeKey=KEY, event=None),
+        call(timestamp="1066-10-14T09:00:00Z"), call(properties={"a": 10**400}), call(writeKey=KEY, event=None),
     ]  # fmt: skip
     mixed = [
         each for pair in zip((call(messageId=f"m-{n}") for n in range(len(bad))), bad, strict=True) for each in pair
@@ -126,6 +127,13 @@ async def test_a_bad_call_goes_into_quarantine_and_the_others_are_stored(client:
     assert KEY not in json.dumps(rejected)
     kept = (await client.get(f"/v1/rejected/{rejected[-1]['rejection_id']}")).json()
     assert json.loads(kept["payload"]) in bad
+
+
+async def test_a_number_that_json_has_not_fails_one_call_only(client: httpx.AsyncClient) -> None:
+    calls = [call(messageId="m-0"), call(messageId="m-1", properties={"a": float("nan")}), call(messageId="m-2")]
+    check_success(await send(client, "batch", {"batch": calls}))
+    assert {item["id"] for item in await journey(client)} == {"m-0", "m-2"}
+    assert len(await items_at(client, "/v1/rejected")) == 1
 
 
 async def test_a_single_bad_call_is_refused_with_what_is_wrong_and_kept(client: httpx.AsyncClient) -> None:
@@ -297,6 +305,31 @@ async def test_the_browser_library_is_told_to_send_everything_here(client: httpx
     assert told["integrations"]["Segment.io"]["apiKey"] == "some-key"
     assert told["integrations"]["Segment.io"]["apiHost"] == "percorso.test/segment/v1"
     assert told["plan"]["track"]["__default"]["enabled"] is True
+
+
+async def test_what_could_not_be_stored_is_refused_for_a_moment_and_taken_whole_afterwards(database_url: str) -> None:
+    calls = [
+        call(messageId="m-0"),
+        call(messageId="m-1", type="identify", traits={"plan": "gold"}),
+        call(messageId="m-2", userId=None),
+    ]
+    limits = {"statement_timeout_seconds": 1, "connect_timeout_seconds": 1, "commit_timeout_seconds": 1}
+    async with Way(database_url) as way, running(way.url, **limits) as (_, client):
+        check_success(await send(client, "batch", {"batch": []}))
+        way.open = False
+        way.end()
+        for path, body in (("batch", {"batch": calls}), ("track", calls[0])):
+            answer = await send(client, path, body)
+            check_refused(answer, 503, "unavailable")
+            assert int(answer.headers["retry-after"]) >= 1
+        way.open = True
+
+        async def taken() -> bool:
+            return (await send(client, "batch", {"batch": calls})).status_code == 200
+
+        await until(taken)
+        assert {item["id"] for item in await journey(client)} == {"m-0", "m-1"}
+        assert (await client.get("/v1/customers/user_id:anna/traits")).json()["traits"]["plan"]["value"] == "gold"
 
 
 async def test_what_cannot_be_worked_on_is_refused_as_the_clients_understand(database_url: str) -> None:

@@ -23,8 +23,7 @@ to send a call again then says the same. A `groupId` is no identifier: a group h
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -32,19 +31,11 @@ import msgspec
 from msgspec import Raw
 
 from percorso.details import MOMENT_PATTERN
-from percorso.errors import MalformedBody, Problem, RejectedInteraction
+from percorso.errors import Problem, RejectedInteraction
 from percorso.formats import segment_events
+from percorso.formats.segment_bodies import CALLS, UNREADABLE, Sent, decode_members, moment
 from percorso.formats.segment_events import Object, Parts, object_of, said, slug, text
 from percorso.interaction import LANGUAGE_PATTERN
-
-CALLS: Final = {
-    name: call
-    for call in ("track", "identify", "page", "screen", "group", "alias")
-    for name in (call, call[0])
-}  # fmt: skip
-"""The paths that take one call, and which."""
-BATCHES: Final = ("batch", "import", "b")
-"""The paths that take many."""
 
 EARLIEST: Final = timedelta(seconds=-5)
 LATEST: Final = timedelta(seconds=60)
@@ -62,36 +53,9 @@ _APPS: Final = re.compile("ios|android|swift|kotlin|react-native|flutter|unity|x
 _SITES: Final = re.compile(r"analytics\.js|analytics-next|javascript|(^|[.-])(js|web|browser)$", re.IGNORECASE)
 _PLATFORMS: Final = {"web": "web", "browser": "web", "mobile": "app"}
 _UNKEPT: Final = frozenset({"messageId", "userId", "anonymousId", "writeKey", "sentAt"})
-_LONGEST_TRAITS: Final = 100
-_moment_as_sent: Final = re.compile(MOMENT_PATTERN).match
+_MOST_TRAITS: Final = 100
+_as_sent: Final = re.compile(MOMENT_PATTERN).match
 _language: Final = re.compile(LANGUAGE_PATTERN).match
-_UNREADABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError)
-
-
-class _Body(msgspec.Struct, rename="camel"):
-    """What is read of the body of a request; `batch` only where there may be one."""
-
-    write_key: object = None
-    sent_at: object = None
-    context: object = None
-    integrations: object = None
-
-
-class _Batch(_Body, kw_only=True):
-    batch: list[Raw]
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """The calls of one request, each as it came; `type` is theirs where the path says it.
-
-    `sent_at` is when the sender says it sent them, `defaults` what each has that does not say otherwise.
-    """
-
-    calls: Sequence[bytes]
-    type: str | None = None
-    sent_at: datetime | None = None
-    defaults: Object | None = None
 
 
 class Call(NamedTuple):
@@ -103,51 +67,15 @@ class Call(NamedTuple):
     traits: Mapping[str, Any]
 
 
-_decode_body: Final = msgspec.json.Decoder(_Body).decode
-_decode_batch: Final = msgspec.json.Decoder(_Batch).decode
-_decode_members: Final = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode: Final = msgspec.json.Decoder().decode
 _encode: Final = msgspec.json.Encoder().encode
-
-
-def write_key_of(body: bytes) -> str | None:
-    """The key that a body names; None where there is none to be read."""
-    try:
-        key = _decode_body(body).write_key
-    except _UNREADABLE:
-        return None
-    return key if isinstance(key, str) else None
-
-
-def read(name: str, body: bytes, *, most: int) -> Sent:
-    """The calls that the body of a request to this path brings; MalformedBody where it cannot be read as such."""
-    try:
-        if name in CALLS:
-            _decode_members(body)
-            return Sent([body], CALLS[name])
-        sent = _decode_batch(body)
-    except _UNREADABLE as error:
-        raise _malformed("", f"is not read as {'a call' if name in CALLS else 'a batch'}: {error}") from None
-    if len(sent.batch) > most:
-        raise _malformed("/batch", f"has {len(sent.batch)} calls; at most {most} are taken")
-    defaults = {name: given for name in ("context", "integrations") if (given := object_of(getattr(sent, name)))}
-    return Sent([bytes(call) for call in sent.batch], None, _moment(sent.sent_at), defaults or None)
-
-
-def received(call: bytes) -> bytes:
-    """A call as it is kept where it is refused: without the key, which may stand in it."""
-    if b'"writeKey"' not in call:
-        return call
-    members = _decode_members(call)
-    members.pop("writeKey", None)
-    return _encode(members)
 
 
 def convert(call: bytes, sent: Sent, *, source: str, received_at: datetime, fits: Fits) -> Call:
     """The interaction that a call is; RejectedInteraction, with pointers into the call, where it is none."""
     try:
-        raw, said_ = _decode_members(call), _decode(call)
-    except _UNREADABLE as error:
+        raw, said_ = decode_members(call), _decode(call)
+    except UNREADABLE as error:
         raise _refusal([Problem("", f"is not a call: {error}")]) from None
     type_ = sent.type or said_.get("type")
     if type_ not in _TYPES:
@@ -240,10 +168,10 @@ def _time(document: Parts, said_: Object, sent: Sent, received_at: datetime) -> 
     word = said_.get(name)
     if word is None:
         return "", False
-    original = _moment(word)
+    original = moment(word)
     if original is None:
         raise _refusal([Problem(f"/{name}", "must be a date and time by ISO 8601, such as 2026-11-20T10:00:00.000Z")])
-    sent_at = sent.sent_at or _moment(said_.get("sentAt"))
+    sent_at = sent.sent_at or moment(said_.get("sentAt"))
     if sent_at is not None and said_.get("receivedAt") is None:
         wrong_by = received_at - sent_at
         if not EARLIEST <= wrong_by <= LATEST:
@@ -252,22 +180,11 @@ def _time(document: Parts, said_: Object, sent: Sent, received_at: datetime) -> 
             except OverflowError:
                 raise _refusal([Problem(f"/{name}", "is too far from now")]) from None
             return "", True
-    if _moment_as_sent(word):
+    if _as_sent(word):
         document["occurred_at"] = word
         return name, False
     document["occurred_at"] = _rfc3339(original)
     return "", False
-
-
-def _moment(value: object) -> datetime | None:
-    """A moment as clients write it, by UTC where it has no offset; None for anything else."""
-    if not isinstance(value, str):
-        return None
-    try:
-        moment = datetime.fromisoformat(value.upper())
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
 
 
 def _rfc3339(moment: datetime) -> str:
@@ -364,7 +281,7 @@ def _traits(said_: Object, type_: str, context: Object) -> dict[str, Any]:
     traits: dict[str, Any] = {}
     for name, value in given.items():
         fit = slug(name)
-        if fit and (fit == name or fit not in given) and len(traits) < _LONGEST_TRAITS:
+        if fit and (fit == name or fit not in given) and len(traits) < _MOST_TRAITS:
             traits[f"{before}{fit}"[: segment_events.LONGEST_SLUG]] = value
     return traits
 
@@ -379,10 +296,6 @@ def _rest(raw: Mapping[str, Raw], type_: str, left_out: set[str]) -> dict[str, A
     if (sending := rest.get("_metadata")) and b'"retryCount"' in bytes(sending):
         rest["_metadata"] = {name: value for name, value in object_of(_decode(sending)).items() if name != "retryCount"}
     return rest
-
-
-def _malformed(pointer: str, detail: str) -> MalformedBody:
-    return MalformedBody(f"{pointer or 'The body'} {detail}.", problems=[Problem(pointer, detail)])
 
 
 def _refusal(problems: Sequence[Problem]) -> RejectedInteraction:

@@ -26,8 +26,9 @@ from percorso.errors import (
     Unauthorized,
     Unavailable,
 )
-from percorso.formats import segment
-from percorso.formats.segment import BATCHES, CALLS, Call, Sent
+from percorso.formats import segment, segment_bodies
+from percorso.formats.segment import Call
+from percorso.formats.segment_bodies import BATCHES, CALLS, Sent
 from percorso.http import answers, bodies, problems
 from percorso.http.access import May
 from percorso.http.documents.base import answers as documented
@@ -49,6 +50,8 @@ router = APIRouter(
 )
 
 _CAP: Final = 4 * 1024 * 1024
+_CAP_OF_STRANGERS: Final = 512 * 1024
+"""Of a body that has to be read before it is known whose it is; clients whose bodies are larger say it in a header."""
 _CHUNK: Final = 500
 _SUCCESS: Final = b'{"success": true}'
 _NAMES: Final = (*BATCHES, *CALLS)
@@ -91,9 +94,9 @@ class _MayCall(SecurityBase):
         key = _key_of(kind.lower(), given.strip())
         known = None if key is None else await self._may.allowed(request, key)
         with _malformed_is_bad_request():
-            body = await bodies.read_unlabelled(request, cap=_CAP)
+            body = await bodies.read_unlabelled(request, cap=_CAP if known else _CAP_OF_STRANGERS)
         if known is None:
-            key = segment.write_key_of(body)
+            key = segment_bodies.write_key_of(body)
             if not key:
                 raise Unauthorized("Send a key as the user of `Authorization: Basic`, as Bearer or as `writeKey`.")
             known = await self._may.allowed(request, key)
@@ -129,7 +132,7 @@ async def store_segment_calls(
     if call not in _NAMES:
         raise NotFound(f"There is no such call; there are {', '.join(_NAMES)}.")
     with _malformed_is_bad_request():
-        calls = segment.read(call, sent.body, most=use.settings.max_batch_items)
+        calls = segment_bodies.read(call, sent.body, most=use.settings.max_batch_items)
         if call in CALLS:
             _require_taken(await _store(calls, sent.key, use, wait=False))
         else:
@@ -158,9 +161,9 @@ async def _store(sent: Sent, key: ApiKey, use: Services, *, wait: bool) -> list[
             taken.append(
                 segment.convert(call, sent, source=key.name, received_at=received_at, fits=use.identifiers.fits)
             )
-            originals.append(segment.received(call))
+            originals.append(segment_bodies.received(call))
         except RejectedInteraction as error:
-            refused.append((segment.received(call), error.problems))
+            refused.append((segment_bodies.received(call), error.problems))
     verdicts: list[Verdict] = []
     if taken:
         verdicts = await use.pipeline.take(
