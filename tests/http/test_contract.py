@@ -212,7 +212,8 @@ async def test_real_answers_about_events_are_what_the_document_says(client: http
     [event] = DOCUMENT["components"]["schemas"]["CloudEvent"]["examples"]
     storing, batch = "POST /v1/cloudevents", "application/cloudevents-batch+json"
     structured = {"Content-Type": "application/cloudevents+json"}
-    for sent in (event, event, event | {"data": {"customer": {"crm_id": "C-17"}}}, {}):
+    events: list[Node] = [event, event, event | {"data": {"customer": {"crm_id": "C-17"}}}, {}]
+    for sent in events:
         check(storing, await client.post("/v1/cloudevents", json=sent, headers=structured))
     check(storing, await client.post("/v1/cloudevents", json=[event, {}], headers={"Content-Type": batch}))
     check(storing, await client.post("/v1/cloudevents", json=event))

@@ -48,14 +48,19 @@ def mode(content_type: str, headers: Headers) -> Mode:
 
 
 def event(
-    headers: Headers, content_type: str | None, body: bytes, read: Reader
+    headers: Headers, content_type: str | None, body: bytes, read: Reader | None
 ) -> tuple[dict[str, Any], list[Problem]]:
-    """The event, as the JSON format has it, and what is wrong with the headers and the body."""
+    """The event, as the JSON format has it, and what is wrong with the headers and the body.
+
+    Without a reader, JSON is carried as the text that it is.
+    """
     attributes, problems = _attributes(headers)
     if content_type is not None:
         attributes["datacontenttype"] = content_type
     if not body:
         return attributes, problems
+    if read is None:
+        return attributes | _carried(body, text=True), problems
     data, wrong = _data(attributes.get("datacontenttype"), body, read)
     return attributes | data, [*problems, *wrong]
 

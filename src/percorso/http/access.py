@@ -85,12 +85,12 @@ class May(SecurityBase):
         kind, _, key = request.headers.get("authorization", "").partition(" ")
         if kind.lower() != "bearer" or not key:
             raise Unauthorized("Send a key as `Authorization: Bearer <key>`.")
-        return await self.allowed(request, key)
+        return await self.checked(request, key.strip())
 
-    async def allowed(self, request: Request, key: str) -> ApiKey:
-        """Raise Unauthorized or Forbidden, or give the key that this secret is."""
+    async def checked(self, request: Request, key: str) -> ApiKey:
+        """What is known of a key, however it was given. Raise Unauthorized or Forbidden, or give the key."""
         keys: Keys = request.app.state.services.keys
-        known = await keys.valid(key.strip())
+        known = await keys.valid(key)
         if known is None:
             raise Unauthorized("The key is not valid.")
         if self._scopes.isdisjoint(known.scopes):
