@@ -209,6 +209,18 @@ async def test_customers_that_become_one_count_once_and_those_taken_apart_twice_
     assert await count(database, "counted_identities WHERE NOT stale") == 1
 
 
+async def test_rests_are_long_only_while_others_store_something(
+    services: Services, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeping = rollups.Rollups(services.engine, generation=services.deployment.generation)
+    assert await keeping.pause(1.0) == 0.5
+    await take(services, make())
+    assert await keeping.pause(1.0) == 4.0
+    assert await keeping.pause(100.0) == 25.0
+    monkeypatch.setattr(rollups, "_LATELY", timedelta(0))
+    assert await keeping.pause(1.0) == 0.5
+
+
 async def test_two_workers_at_once_do_no_harm(database_url: str, database: Database, make: Make) -> None:
     async with processes(database_url, 2) as both:
         this, other = both

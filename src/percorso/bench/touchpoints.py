@@ -83,15 +83,20 @@ def funnel(place: Place, options: Options, *, days: int) -> Iterator[Pair]:
 
 
 def ingest(place: Place, options: Options) -> Iterator[Pair]:
-    """Batches while rollups are kept, against batches while they are not; the other workers run in both."""
+    """Batches while rollups are kept, against batches while they are not; the other workers run in both.
+
+    Each side goes first in every other round: the first one stores into what the second finds grown.
+    """
+    names = ["percorso", WITHOUT_ROLLUPS]
     for seconds, counts in rounds(options):
-        runs = []
-        for name in ("percorso", WITHOUT_ROLLUPS):
+        runs = {}
+        for name in names:
             with servers(place, name) as (server,):
-                runs.append(post(place, server, "batch", "bench-rollups", connections=4, seconds=seconds))
-        ours, held = runs
+                runs[name] = post(place, server, "batch", "bench-rollups", connections=4, seconds=seconds)
+        names.reverse()
+        held = runs[WITHOUT_ROLLUPS]
         if counts:
-            yield pair(ours, held.figure, held)
+            yield pair(runs["percorso"], held.figure, held)
 
 
 def _against_facts(

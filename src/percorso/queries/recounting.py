@@ -51,9 +51,11 @@ async def next_commits(session: ReadSession, after: Follower, *, limit: int) -> 
     return [Commit(*row) for row in rows]
 
 
-async def latest(session: ReadSession) -> datetime:
-    """When the last row of the commit log was written; it must have any. Relies on the primary key."""
-    moment: datetime = await session.fetchval("SELECT at FROM commits ORDER BY generation DESC, xid8 DESC LIMIT 1")
+async def latest(session: ReadSession) -> datetime | None:
+    """When the last row of the commit log was written, if there is any. Relies on the primary key."""
+    moment: datetime | None = await session.fetchval(
+        "SELECT at FROM commits ORDER BY generation DESC, xid8 DESC LIMIT 1"
+    )
     return moment
 
 

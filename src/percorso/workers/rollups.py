@@ -43,9 +43,9 @@ _NAMED: Final = 100_000
 _IDENTITIES: Final = 5_000
 _TOGETHER: Final = 500_000
 """Interactions whose hours are made anew by one transaction, about: some hundred MB."""
-_REST: Final = 10.0
+_REST: Final = 4.0
 """The rest after a slice while others store something, in times of what it took; of hours made anew the same."""
-_LATELY: Final = timedelta(minutes=1)
+_LATELY: Final = timedelta(seconds=5)
 """Others store something where they did so within this time."""
 _QUIET_REST: Final = 0.5
 _LONGEST_REST_SECONDS: Final = 25.0
@@ -74,9 +74,9 @@ class _Taken:
 
 
 class Rollups:
-    """What a leader remembers: when it is to look at the commit log again, and whether others store something.
+    """What a leader remembers: when it is to look at the commit log again.
 
-    While they do, it rests `rest` times as long as it worked.
+    While others store something, it rests `rest` times as long as it worked.
     """
 
     def __init__(self, engine: AsyncEngine, *, generation: int, rest: float = _REST) -> None:
@@ -85,7 +85,7 @@ class Rollups:
         self._generation = generation
         self._hours = Hours(engine)
         self._at = 0.0
-        self._busy = False
+        self._rested_for = 0.0
         self._left: tuple[int, int] | None = None
 
     async def run(self) -> bool:
@@ -119,13 +119,13 @@ class Rollups:
         begun = monotonic()
         if begun < self._at:
             return False
+        self._rested_for = 0.0
         if self._left != follower[:2]:
             # Another has led meanwhile, or this one failed: what changed was not told here.
             self._hours.forget()
         taken = await self._next(follower)
         if taken is None:
             self._left = follower[:2]
-            self._busy = False
             return False
         self._left = None
         if taken.becoming:
@@ -136,9 +136,6 @@ class Rollups:
             taken.hours.update(moved)
             for hour in moved:
                 taken.changed.pop(hour, None)
-        async with reading(self._engine) as session:
-            # What is taken may be old, where this is behind: others may store something all the same.
-            self._busy = datetime.now(UTC) - await recounting.latest(session) < _LATELY
         await self._renew(taken)
         async with writing(self._engine) as session:
             if taken.becoming:
@@ -146,8 +143,7 @@ class Rollups:
             await cursors.advance(session, FOLLOWER, taken.last.generation, taken.last.xid8)
         self._left = taken.last[:2]
         # Where much is stored, the present hour is named every time and is long.
-        took = monotonic() - begun
-        self._at = monotonic() + min(self._rest_times * took, _LONGEST_REST_SECONDS)
+        self._at = monotonic() + await self.pause(monotonic() - begun - self._rested_for)
         return True
 
     async def _next(self, follower: Follower) -> _Taken | None:
@@ -216,7 +212,18 @@ class Rollups:
 
     async def _rest(self, seconds: float) -> None:
         """Rest after so many seconds of work."""
-        await asyncio.sleep(min(seconds * (self._rest_times if self._busy else _QUIET_REST), _LONGEST_REST_SECONDS))
+        begun = monotonic()
+        await asyncio.sleep(await self.pause(seconds))
+        self._rested_for += seconds + monotonic() - begun
+
+    async def pause(self, seconds: float) -> float:
+        """How many seconds to rest after so many of work."""
+        # It is asked each time: what is taken may be old, and who stored it may have come to an end meanwhile.
+        async with reading(self._engine) as session:
+            latest = await recounting.latest(session)
+        busy = latest is not None and datetime.now(UTC) - latest < _LATELY
+        times = self._rest_times if busy else min(self._rest_times, _QUIET_REST)
+        return min(seconds * times, _LONGEST_REST_SECONDS)
 
     async def _tell(self) -> None:
         """Tell how far behind it is."""
