@@ -195,12 +195,19 @@ def test_words_that_only_look_like_an_events_are_no_event() -> None:
         assert cloudevents.event(stored, subject=None)["type"] == "percorso.interaction.phone"
 
 
-def test_json_in_base64_is_read_as_json() -> None:
+def test_what_is_in_base64_is_read_as_the_same_bytes_are_in_binary_mode() -> None:
     encoded = base64.b64encode(json.dumps(BODY).encode()).decode()
     for media_type in (None, "application/json", "application/vnd.example+json; charset=utf-8"):
         assert said(data=None, data_base64=encoded, datacontenttype=media_type)["customer"] == BODY["customer"]
-    opaque = said(data=None, data_base64=encoded, datacontenttype="application/octet-stream", subject="crm_id:C-17")
-    assert opaque["attributes"] == {"data_base64": encoded}
+    for media_type, raw, attributes in (
+        ("application/octet-stream", b"{}", {"data_base64": "e30="}),
+        ("text/plain", b"hello", {"data": "hello"}),
+        ("application/json", b"[1]", {"data": [1]}),
+        (None, b"hello", {"data": "hello"}),
+    ):
+        encoded = base64.b64encode(raw).decode()
+        found = said(data=None, data_base64=encoded, datacontenttype=media_type, subject="crm_id:C-17")
+        assert found["attributes"] == attributes
 
 
 @pytest.mark.parametrize(
