@@ -231,7 +231,10 @@ async def test_an_event_too_large_is_refused_in_every_mode_and_its_beginning_kep
     for mode in ("structured", "binary"):
         document = check_problem(await send(client, large, mode), 422, "rejected")
         assert "65536" in document["errors"][0]["detail"]
-        assert (await client.get(f"/v1/rejected/{document['rejection_id']}")).json()["truncated"] is True
+        kept = (await client.get(f"/v1/rejected/{document['rejection_id']}")).json()
+        assert kept["truncated"] is True
+        assert '"call-1"' in kept["payload"]
+        assert kept["payload"].endswith("xxx")
     receipt = (await send(client, [event(), large], "batch")).json()
     assert (receipt["stored"], receipt["rejected"]) == (1, 1)
     body = b"[" * (16 * 1024 * 1024 + 1)

@@ -208,6 +208,23 @@ async def test_real_answers_are_what_the_document_says(client: httpx.AsyncClient
     check("GET /health/live", await client.get("/health/live"))
 
 
+async def test_real_answers_about_events_are_what_the_document_says(client: httpx.AsyncClient) -> None:
+    [event] = DOCUMENT["components"]["schemas"]["CloudEvent"]["examples"]
+    storing, batch = "POST /v1/cloudevents", "application/cloudevents-batch+json"
+    structured = {"Content-Type": "application/cloudevents+json"}
+    events: list[Node] = [event, event, event | {"data": {"customer": {"crm_id": "C-17"}}}, {}]
+    for sent in events:
+        check(storing, await client.post("/v1/cloudevents", json=sent, headers=structured))
+    check(storing, await client.post("/v1/cloudevents", json=[event, {}], headers={"Content-Type": batch}))
+    check(storing, await client.post("/v1/cloudevents", json=event))
+    check("OPTIONS /v1/cloudevents", await client.options("/v1/cloudevents"))
+    journey, path = "GET /v1/customers/{customer}/journey", "/v1/customers/crm_id:C-17/journey"
+    answer = await client.get(path, headers={"Accept": batch})
+    check(journey, answer)
+    assert answer.json() == [event]
+    check(journey, await client.get(path, headers={"Accept": "application/cloudevents+json"}))
+
+
 async def test_real_answers_about_identity_are_what_the_document_says(client: httpx.AsyncClient, make: Make) -> None:
     sent = make(customer={"email": ["anna@example.com", "a@example.com"], "cookie_id": "c"})
     await store(client, sent)

@@ -112,6 +112,20 @@ async def test_what_says_something_else_in_another_format_is_a_conflict_as_in_th
     assert "text" not in stored
 
 
+@pytest.mark.parametrize(
+    "written",
+    ["2026-03-01T09:00:00Z", "2026-03-01T09:00:00.000Z", "2026-03-01T09:00:00+00:00", "2026-03-01t11:00:00.0000+02:00"],
+)
+async def test_each_format_and_client_may_write_the_same_moment_its_own_way(
+    client: httpx.AsyncClient, written: str
+) -> None:
+    assert await natively(client, INTERACTION | {"ended_at": "2026-03-01T10:05:12+01:00"}) == "stored"
+    for send in WAYS.values():
+        again = INTERACTION | {"occurred_at": written, "ended_at": "2026-03-01T09:05:12.000Z"}
+        assert await send(client, again) == "duplicate"
+        assert await send(client, again | {"occurred_at": "2026-03-01T09:00:00.001Z"}) == "conflict"
+
+
 async def test_sent_in_every_format_at_once_it_is_stored_once(client: httpx.AsyncClient) -> None:
     statuses = await asyncio.gather(*(send(client, INTERACTION) for send in [*WAYS.values()] * 4))
     assert Counter(statuses) == {"stored": 1, "duplicate": len(statuses) - 1}

@@ -21,7 +21,7 @@ the event can be given back as it was.
 
 import base64
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple, get_args
 
 from pydantic import TypeAdapter, ValidationError
@@ -29,6 +29,7 @@ from pydantic import TypeAdapter, ValidationError
 from percorso import interaction
 from percorso.details import Moment
 from percorso.errors import Problem
+from percorso.formats.cloudevents_data import Reader, carried
 from percorso.interaction import CHANNELS
 
 SPEC: Final = "1.0"
@@ -40,9 +41,6 @@ OUTSIDE: Final = ("source", "id", "occurred_at")
 """The members of an interaction that `data` does not have, as a rule."""
 OUR_TYPE: Final = "percorso.interaction"
 """What the type of an event begins with that did not come in as one; channel and kind follow."""
-
-Reader = Callable[[bytes], tuple[Any, Sequence[Problem]]]
-"""What reads JSON exactly: the value, and what is wrong with it."""
 
 _REQUIRED: Final = ("specversion", "id", "source", "type")
 _NO_EXTENSIONS: Final = frozenset({*_REQUIRED, "datacontenttype", "dataschema", "subject", "time"})
@@ -65,7 +63,6 @@ _LONGEST_KIND: Final = 64
 
 _attribute_name: Final = re.compile(r"[a-z0-9]+").fullmatch
 _media_type: Final = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+(?:\s*;.*)?", re.ASCII | re.DOTALL).fullmatch
-_json_type: Final = re.compile(r"[^/]+/(?:json|[^/]+\+json)").fullmatch
 _identifier: Final = re.compile(rf"({interaction.IDENTIFIER_KIND_PATTERN.strip('^$')}):(?!//)(.+)", re.DOTALL).fullmatch
 _segments: Final = re.compile(r"[./:]")
 _unfit: Final = re.compile(r"[^a-z0-9_.-]+")
@@ -103,11 +100,6 @@ class _Data(NamedTuple):
 
     body: dict[str, Any] | None
     attributes: dict[str, Any] | None
-
-
-def is_json(media_type: str) -> bool:
-    """Whether what has this `datacontenttype` is JSON."""
-    return _json_type(media_type.partition(";")[0].strip().lower()) is not None
 
 
 def is_body(data: Mapping[str, Any]) -> bool:
@@ -182,18 +174,17 @@ def _data(event: Mapping[str, Any], read: Reader, problems: list[Problem]) -> _D
     value, encoded = event.get("data"), event.get("data_base64")
     if encoded is not None and not problems:
         try:
-            if not isinstance(encoded, str):
-                raise ValueError("is no text")  # noqa: TRY004, TRY301 - answered like any other text that is no base64
-            raw = base64.b64decode(encoded, validate=True)
+            raw = base64.b64decode(encoded, validate=True) if isinstance(encoded, str) else None
         except ValueError:
+            raw = None
+        if raw is None:
             problems.append(Problem("/data_base64", "must be base64"))
             return _Data(None, None)
-        said = event.get("datacontenttype")
-        value, wrong = read(raw) if said is None or is_json(said) else (None, ())
-        if wrong and said is not None:
-            problems += [Problem("/data_base64", f"{each.pointer} {each.detail}".strip()) for each in wrong]
-        if wrong or not isinstance(value, dict):
-            return _Data(None, {"data_base64": encoded})
+        member, wrong = carried(event.get("datacontenttype"), raw, read)
+        problems += [Problem("/data_base64", f"{each.pointer} {each.detail}".strip()) for each in wrong]
+        if "data_base64" in member:
+            return _Data(None, member)
+        value = member["data"]
     if value is None:
         return _Data(None, None)
     if isinstance(value, dict) and is_body(value):

@@ -85,9 +85,9 @@ class May(SecurityBase):
         kind, _, key = request.headers.get("authorization", "").partition(" ")
         if kind.lower() != "bearer" or not key:
             raise Unauthorized("Send a key as `Authorization: Bearer <key>`.")
-        return await self.allowed(request, key.strip())
+        return await self.checked(request, key.strip())
 
-    async def allowed(self, request: Request, key: str) -> ApiKey:
+    async def checked(self, request: Request, key: str) -> ApiKey:
         """What is known of a key, however it was given. Raise Unauthorized or Forbidden, or give the key."""
         keys: Keys = request.app.state.services.keys
         known = await keys.valid(key)

@@ -52,7 +52,7 @@ class MayDeliver(May):
     ) -> ApiKey:
         """Raise Unauthorized or Forbidden, or give the key."""
         if access_token is not None and "authorization" not in request.headers:
-            return await self.allowed(request, access_token)
+            return await self.checked(request, access_token.strip())
         return await super().__call__(request)
 
 
@@ -144,11 +144,10 @@ def _binary(request: Request, body: bytes, most: int) -> Read:
     """What an event in binary mode stands for; as received counts the same event in the JSON format."""
     headers = request.scope["headers"]
     content_type = request.headers.get("content-type")
-    if len(body) > most:
-        event, problems = cloudevents_binary.event(headers, content_type, b"", read)
+    too_large = len(body) > most
+    event, problems = cloudevents_binary.event(headers, content_type, body, None if too_large else read)
+    if too_large:
         problems = [Problem("/data", f"is {len(body)} bytes long; at most {most} are taken")]
-        return json.dumps(event).encode() + body, Refused(problems)
-    event, problems = cloudevents_binary.event(headers, content_type, body, read)
     raw = json.dumps(event, ensure_ascii=False).encode()
     if problems:
         return raw, Refused(problems)

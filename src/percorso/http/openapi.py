@@ -23,6 +23,7 @@ from percorso.http.documents import (
     trouble,
 )
 from percorso.http.documents.base import ProblemDocument
+from percorso.http.documents.cloudevents import CloudEvent
 from percorso.http.payloads import REFERENCE
 from percorso.interaction import ENRICHMENT, INTERACTION
 
@@ -58,6 +59,7 @@ def document(app: FastAPI) -> dict[str, Any]:
         ("Interaction", INTERACTION.json_schema(ref_template=REFERENCE) | {"examples": [examples.GIVEN]}),
         ("Enrichment", ENRICHMENT.json_schema(ref_template=REFERENCE) | {"examples": [examples.PATCH]}),
         ("ProblemDocument", ProblemDocument.model_json_schema(ref_template=REFERENCE)),
+        ("CloudEvent", CloudEvent.model_json_schema(ref_template=REFERENCE)),
     ):
         schemas |= schema.pop("$defs", {})
         schemas[name] = schema

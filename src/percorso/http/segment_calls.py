@@ -92,14 +92,14 @@ class _MayCall(SecurityBase):
         """Raise Unauthorized or Forbidden, or give the body with the key."""
         kind, _, given = request.headers.get("authorization", "").partition(" ")
         key = _key_of(kind.lower(), given.strip())
-        known = None if key is None else await self._may.allowed(request, key)
+        known = None if key is None else await self._may.checked(request, key)
         with _malformed_is_bad_request():
             body = await bodies.read_unlabelled(request, cap=_CAP if known else _CAP_OF_STRANGERS)
         if known is None:
             key = segment_bodies.write_key_of(body)
             if not key:
                 raise Unauthorized("Send a key as the user of `Authorization: Basic`, as Bearer or as `writeKey`.")
-            known = await self._may.allowed(request, key)
+            known = await self._may.checked(request, key)
         return Delivery(known, body)
 
 

@@ -1,5 +1,6 @@
 """Whether two JSON values, or two documents of interactions, say the same."""
 
+from datetime import datetime
 from typing import Any, Final
 
 WORDINGS: Final = frozenset({"cloudevents"})
@@ -8,18 +9,26 @@ WORDINGS: Final = frozenset({"cloudevents"})
 So the same interaction through two formats is one, and a repetition may have a new trace id.
 """
 
+_MOMENTS: Final = ("occurred_at", "ended_at")
+
 
 def same_interaction(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether two documents say the same of what happened, however each came."""
-    return same(_without_wording(one), _without_wording(other))
+    """Whether two documents say the same of what happened, however each came, and however it writes a moment."""
+    return same(_said(one), _said(other))
 
 
-def _without_wording(document: dict[str, Any]) -> dict[str, Any]:
+def _said(document: dict[str, Any]) -> dict[str, Any]:
+    """A document without its wording, and with its moments as moments: each client has its own way to write these."""
+    said = document | {name: _moment(document[name]) for name in _MOMENTS if document.get(name) is not None}
     fields = document.get("source_fields")
-    if not fields or WORDINGS.isdisjoint(fields):
-        return document
-    others = {name: value for name, value in fields.items() if name not in WORDINGS}
-    return document | {"source_fields": others or None}
+    if fields and not WORDINGS.isdisjoint(fields):
+        others = {name: value for name, value in fields.items() if name not in WORDINGS}
+        said["source_fields"] = others or None
+    return said
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text.upper())
 
 
 def same(one: Any, other: Any) -> bool:
