@@ -185,16 +185,6 @@ def touchpoint(channel_id: str) -> str:
     return f"{NOT_IN_WORDS.sub('-', plain).strip('-')[:100] or 'channel'}-{digest}"
 
 
-def same_said(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[Object, Object]:
-    """Two documents without the resources that they keep: what each says by itself."""
-    return _without_kept(one), _without_kept(other)
-
-
-def _without_kept(document: Mapping[str, Any]) -> Object:
-    attributes = {name: value for name, value in (document.get("attributes") or {}).items() if name != KEPT}
-    return {**document, "attributes": attributes or None}
-
-
 def _first_id(resource: Mapping[str, Any]) -> Any:
     return next((channel.get("id") for channel in channels(resource)), None)
 

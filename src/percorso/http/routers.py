@@ -24,6 +24,7 @@ from percorso.http import (
     retention,
     segments,
     sequences,
+    tmf683,
     touchpoints,
     traits,
     trouble,
@@ -52,6 +53,7 @@ ALL: Final[tuple[APIRouter, ...]] = (
     erasures.router,
     audit.router,
     retention.router,
+    tmf683.router,
     keys.router,
     health.router,
 )

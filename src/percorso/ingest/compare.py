@@ -1,6 +1,24 @@
-"""Whether two JSON values say the same."""
+"""Whether two JSON values, or two documents of interactions, say the same."""
 
-from typing import Any
+from typing import Any, Final
+
+KEPT: Final = "tmf683"
+"""The attribute that has the whole resource which a document was made of, where it came as one."""
+
+
+def same_interaction(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two documents say the same of what happened.
+
+    Of two that came as resources, these count too; of one that did and one that did not, what both could say.
+    """
+    if (KEPT in (one.get("attributes") or {})) is not (KEPT in (other.get("attributes") or {})):
+        one, other = _without_kept(one), _without_kept(other)
+    return same(one, other)
+
+
+def _without_kept(document: dict[str, Any]) -> dict[str, Any]:
+    attributes = {name: value for name, value in (document.get("attributes") or {}).items() if name != KEPT}
+    return document | {"attributes": attributes or None}
 
 
 def same(one: Any, other: Any) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from asyncpg.pgproto.pgproto import UUID
 
 from percorso.errors import Problem
-from percorso.ingest.compare import same
+from percorso.ingest.compare import same_interaction
 from percorso.ingest.verdict import Verdict
 from percorso.storage.interactions import Row, Stored
 
@@ -56,4 +56,4 @@ def _same(row: Row, stored: str) -> bool:
     ours, theirs = json.loads(row.document), json.loads(stored)
     if row.time_assigned:
         del ours["occurred_at"], theirs["occurred_at"]
-    return same(ours, theirs)
+    return same_interaction(ours, theirs)
