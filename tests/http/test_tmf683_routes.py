@@ -300,7 +300,7 @@ async def test_an_interaction_of_another_format_is_changed_as_a_resource(client:
         "note": [{"text": "x"}],
     }
     changed = (await client.patch(path, json=patch)).json()
-    assert changed["interactionDate"] == before["interactionDate"] | ended
+    assert changed["interactionDate"] == before["interactionDate"] | patch["interactionDate"]
     assert (changed["status"], changed["note"]) == ("inProgress", [{"text": "x"}])
     assert changed.keys() == before.keys() | {"note"}
     stored = (await client.get(f"/v1/interactions/{receipt['interaction_id']}")).json()

@@ -25,6 +25,7 @@ from percorso.http import (
     segments,
     sequences,
     tmf683,
+    tmf683_hub,
     touchpoints,
     traits,
     trouble,
@@ -54,6 +55,7 @@ ALL: Final[tuple[APIRouter, ...]] = (
     audit.router,
     retention.router,
     tmf683.router,
+    tmf683_hub.router,
     keys.router,
     health.router,
 )

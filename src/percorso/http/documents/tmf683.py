@@ -42,6 +42,24 @@ class PartyInteraction(BaseModel):
     channel: Any = Field(None, description="Where they met; it is filed under the first.")
 
 
+class Hub(BaseModel):
+    """A subscription."""
+
+    model_config = like(
+        {
+            "id": _ID,
+            "callback": "https://crm.example.com/listener",
+            "query": "eventType=PartyInteractionCreateEvent",
+            "secret": "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
+        }
+    )
+
+    id: str
+    callback: str
+    query: str | None
+    secret: str = Field(description="Deliveries are signed with it, as Standard Webhooks says. It is shown once.")
+
+
 class TmfError(BaseModel):
     """An error as TMF630 has it."""
 
