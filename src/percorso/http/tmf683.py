@@ -26,7 +26,7 @@ from percorso.errors import (
 from percorso.formats import tmf683, tmf683_asked
 from percorso.http import answers, bodies
 from percorso.http.access import MayIngest, MayRead, MayWrite
-from percorso.http.documents.tmf683 import PartyInteraction, body, documented
+from percorso.http.documents.tmf683 import PartyInteraction, PartyInteractions, body, documented
 from percorso.http.parameters import takes_any
 from percorso.http.services import Analysing, Reads, Services, Use
 from percorso.ingest import enrich
@@ -117,8 +117,8 @@ async def read_party_interaction(
     "/partyInteraction",
     summary="Party interactions, newest first",
     response_class=Response,
-    responses=documented(list[PartyInteraction], says="All that fit.")
-    | {206: {"model": list[PartyInteraction], "description": "Some of those that fit: a page."}},
+    responses=documented(PartyInteractions, says="All that fit.")
+    | {206: {"model": PartyInteractions, "description": "Some of those that fit: a page."}},
 )
 @takes_any
 async def list_party_interactions(

@@ -102,7 +102,7 @@ async def told(session: ReadSession, identity_ids: Sequence[UUID], interaction_i
 async def recipients(session: ReadSession) -> list[Recipient]:
     """The subscriptions that may be tried now, of all protocols, for which something waits.
 
-    Reads all subscriptions there are: they are few. Of deliveries it relies on the index on `(subscription_id, at)`.
+    Reads all subscriptions there are: they are few. Of deliveries it relies on the index on `(subscription_id, seq)`.
     """
     rows = await session.fetch(
         f"SELECT {_SUBSCRIPTION}, s.failures FROM subscriptions s JOIN api_keys k USING (key_id) "
@@ -113,10 +113,10 @@ async def recipients(session: ReadSession) -> list[Recipient]:
 
 
 async def due(session: ReadSession, subscription_id: UUID, *, limit: int) -> list[Due]:
-    """What waits for a subscription, the earliest first. Relies on the index on `(subscription_id, at)`."""
+    """What waits for a subscription, the earliest first. Relies on the index on `(subscription_id, seq)`."""
     rows = await session.fetch(
         "SELECT delivery_id, subscription_id, event, at, identity_id, interaction_id, revision, refusals "
-        "FROM deliveries WHERE subscription_id = $1 ORDER BY at LIMIT $2",
+        "FROM deliveries WHERE subscription_id = $1 ORDER BY seq LIMIT $2",
         subscription_id,
         limit,
     )

@@ -83,12 +83,13 @@ async def held_back(session: WriteSession, name: str, generation: int, xid8: int
 
 
 async def add(session: WriteSession, deliveries: Sequence[Delivery]) -> None:
-    """Let these be delivered at once; those of subscriptions that are gone meanwhile are left out."""
+    """Let these be delivered at once, in this order; those of subscriptions that are gone meanwhile are left out."""
     await session.execute(
         "INSERT INTO deliveries (delivery_id, subscription_id, event, at, identity_id, interaction_id, revision, "
-        "refusals) SELECT d.*, 0 FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[], "
-        "$5::uuid[], $6::uuid[], $7::int[]) AS d (delivery_id, subscription_id) "
-        "WHERE EXISTS (SELECT FROM subscriptions s WHERE s.subscription_id = d.subscription_id)",
+        "refusals) SELECT delivery_id, subscription_id, event, at, identity_id, interaction_id, revision, 0 "
+        "FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[], $5::uuid[], $6::uuid[], $7::int[]) WITH ORDINALITY AS d "
+        "(delivery_id, subscription_id, event, at, identity_id, interaction_id, revision, place) "
+        "WHERE EXISTS (SELECT FROM subscriptions s WHERE s.subscription_id = d.subscription_id) ORDER BY place",
         [each.delivery_id for each in deliveries],
         [each.subscription_id for each in deliveries],
         [each.event for each in deliveries],

@@ -3,7 +3,7 @@
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, RootModel, WithJsonSchema
 
 from percorso.http.documents.base import Trouble, like
 from percorso.http.payloads import REFERENCE
@@ -40,6 +40,12 @@ class PartyInteraction(BaseModel):
     direction: Any = Field(None, description="inbound, outbound, or the sender's own word.")
     reason: Any = Field(None, description="What it was about.")
     channel: Any = Field(None, description="Where they met; it is filed under the first.")
+
+
+class PartyInteractions(RootModel[list[PartyInteraction]]):
+    """Resources, the newest first."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [[_SHOWN]]})
 
 
 class Hub(BaseModel):

@@ -1,6 +1,6 @@
 """Who is told of changes, and what is still to be told them."""
 
-from sqlalchemy import Column, Index, Integer, Table, Text, Uuid
+from sqlalchemy import BigInteger, Column, Identity, Index, Integer, Table, Text, Uuid
 
 from percorso.storage.tables.types import metadata, moment
 
@@ -24,6 +24,7 @@ deliveries = Table(
     "deliveries",
     metadata,
     Column("delivery_id", Uuid, primary_key=True),
+    Column("seq", BigInteger, Identity(), nullable=False, comment="The order in which a subscription is told."),
     Column("subscription_id", Uuid, nullable=False),
     Column("event", Text, nullable=False, comment="The type of the event."),
     Column("at", moment(), nullable=False, comment="When it was committed."),
@@ -31,7 +32,7 @@ deliveries = Table(
     Column("interaction_id", Uuid, nullable=False),
     Column("revision", Integer, nullable=False, comment="What the interaction said after the event."),
     Column("refusals", Integer, nullable=False, comment="How often it was answered that it is not taken."),
-    Index("deliveries_subscription_id_at_idx", "subscription_id", "at"),
+    Index("deliveries_subscription_id_seq_idx", "subscription_id", "seq"),
     Index("deliveries_identity_id_idx", "identity_id"),
     comment="What is still to be delivered; a row goes when it was taken, or given up.",
 )
