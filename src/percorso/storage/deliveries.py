@@ -87,8 +87,8 @@ async def add(session: WriteSession, deliveries: Sequence[Delivery]) -> None:
     await session.execute(
         "INSERT INTO deliveries (delivery_id, subscription_id, event, at, identity_id, interaction_id, revision, "
         "refusals) SELECT delivery_id, subscription_id, event, at, identity_id, interaction_id, revision, 0 "
-        "FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[], $5::uuid[], $6::uuid[], $7::int[]) WITH ORDINALITY AS d "
-        "(delivery_id, subscription_id, event, at, identity_id, interaction_id, revision, place) "
+        "FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[], $5::uuid[], $6::uuid[], $7::int[]) "
+        "WITH ORDINALITY AS d (delivery_id, subscription_id, event, at, identity_id, interaction_id, revision, place) "
         "WHERE EXISTS (SELECT FROM subscriptions s WHERE s.subscription_id = d.subscription_id) ORDER BY place",
         [each.delivery_id for each in deliveries],
         [each.subscription_id for each in deliveries],

@@ -6,10 +6,11 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, RootModel, WithJsonSchema
 
 from percorso.http.documents.base import Trouble, like
+from percorso.http.documents.examples import Example
 from percorso.http.payloads import REFERENCE
 
 _ID = "0190f0a5-2c00-8a4e-9b1c-3d2f5a6b7c8d"
-_GIVEN = {
+_GIVEN: Example = {
     "description": "asked about the last bill",
     "direction": "inbound",
     "reason": "billing question",
@@ -19,7 +20,7 @@ _GIVEN = {
     "relatedParty": [{"id": "C-17", "role": "customer", "@referredType": "Individual"}],
     "note": [{"author": "agent-12", "text": "promised a corrected bill"}],
 }
-_SHOWN = {
+_SHOWN: Example = {
     "id": _ID,
     "href": f"/tmf-api/partyInteraction/v4/partyInteraction/{_ID}",
     "creationDate": "2026-03-01T09:05:13.250Z",
