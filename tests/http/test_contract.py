@@ -256,6 +256,25 @@ async def test_real_answers_about_privacy_are_what_the_document_says(client: htt
     check("GET /v1/audit/head", await client.get("/v1/audit/head"))
 
 
+async def test_real_answers_about_party_interactions_are_what_the_document_says(client: httpx.AsyncClient) -> None:
+    root = "/tmf-api/partyInteraction/v4"
+    posting, one = f"POST {root}/partyInteraction", f"{root}/partyInteraction/{{party_interaction_id}}"
+    [body] = OPERATIONS[posting]["requestBody"]["content"]["application/json"]["schema"]["examples"]
+    named = body | {"externalIdentifier": [{"id": "a"}]}
+    check(posting, made := await client.post(f"{root}/partyInteraction", json=named))
+    check(posting, await client.post(f"{root}/partyInteraction", json=named))
+    check(posting, await client.post(f"{root}/partyInteraction", json=named | {"reason": "other"}))
+    check(posting, await client.post(f"{root}/partyInteraction", json={}))
+    check(posting, await client.post(f"{root}/partyInteraction", json=body))
+    check(f"GET {root}/partyInteraction", await client.get(f"{root}/partyInteraction"))
+    check(f"GET {root}/partyInteraction", await client.get(f"{root}/partyInteraction?limit=1"))
+    check(f"GET {one}", await client.get(made.headers["location"]))
+    check(f"GET {one}", await client.get(f"{root}/partyInteraction/none"))
+    check(f"PATCH {one}", await client.patch(made.headers["location"], json={"status": "cancelled"}))
+    check(f"POST {root}/hub", await client.post(f"{root}/hub", json={"callback": "https://8.8.8.8/"}))
+    check(f"POST {root}/hub", await client.post(f"{root}/hub", json={"callback": "http://127.0.0.1/"}))
+
+
 async def test_real_answers_of_searches_and_segments_are_what_the_document_says(database_url: str, make: Make) -> None:
     bought = {"order_id": "1", "total": {"amount": 20.5, "currency": "EUR"}}
     buyers = {"filter": {"channel": ["purchase"]}}

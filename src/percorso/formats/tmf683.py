@@ -56,7 +56,7 @@ from percorso.formats.tmf683_words import (
     STATUS_OF,
     word,
 )
-from percorso.interaction import IDENTIFIER_RANK, TOUCHPOINT_PATTERN
+from percorso.interaction import DEFAULT_DIRECTION, IDENTIFIER_RANK, TOUCHPOINT_PATTERN
 
 ROOT: Final = "/tmf-api/partyInteraction/v4"
 KEPT: Final = "tmf683"
@@ -245,7 +245,7 @@ def _shown(document: Mapping[str, Any]) -> Object:
     status = document.get("status")
     shown: Object = {
         "description": document.get("text"),
-        "direction": document.get("direction"),
+        "direction": document.get("direction") or DEFAULT_DIRECTION[channel],
         "reason": document.get("kind") or channel,
         "status": None if status is None else SHOWN_STATUSES.get(status, status),
         "channel": [{"id": document.get("touchpoint") or channel, "name": channel}],
