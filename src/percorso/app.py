@@ -29,8 +29,8 @@ from percorso.queries.retention import Policy
 from percorso.settings import Settings
 from percorso.storage import api_keys, database, deployment, schema
 from percorso.storage.database import WriteSession
+from percorso.workers import announcing, delivering, partitions, profiles, retention, rollups
 from percorso.workers import erasures as erasures_worker
-from percorso.workers import partitions, profiles, retention, rollups
 from percorso.workers.runtime import Runtime, Worker
 
 _log = structlog.get_logger("percorso.app")
@@ -166,6 +166,8 @@ def workers_of(services: Services) -> Sequence[Worker]:
         rollups.worker(engine, generation=services.deployment.generation),
         retention.worker(database.url_of(settings), settings, services.policy),
         erasures_worker.worker(services.eraser),
+        announcing.worker(engine, generation=services.deployment.generation),
+        delivering.worker(engine, settings, {announcing.PROTOCOL: announcing.payload(settings)}),
     )
 
 

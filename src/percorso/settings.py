@@ -144,4 +144,9 @@ class Settings(BaseSettings):
         24,
         description="A customer's profile is made anew after so long even where nothing happened: time changes it too.",
     )
+    allow_private_callbacks: bool = Field(
+        False,
+        description="Whether deliveries may go to addresses within private networks, and to this machine itself. Leave "
+        "it off where callers could reach through it what they cannot reach themselves.",
+    )
     drain_seconds: PositiveInt = Field(30, description="How long a stop waits for requests in progress.")

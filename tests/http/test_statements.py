@@ -56,9 +56,9 @@ async def statements_read(app: FastAPI) -> AsyncIterator[list[Statement]]:
     def leave(connection: Any, *_: object) -> None:
         connection.driver_connection.remove_query_logger(note)
 
-    def cursor(connection: Any, query: str, *args: Any) -> Any:
+    def cursor(connection: Any, query: str, *args: Any, **named: Any) -> Any:
         seen.append((query, args))
-        return open_cursor(connection, query, *args)
+        return open_cursor(connection, query, *args, **named)
 
     pools = [engine.sync_engine.pool for engine in (services.engine, services.analytics.engine)]
     for pool in pools:

@@ -6,6 +6,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from percorso.formats.tmf683 import ROOT
 from percorso.http.documents import (
     analytics_figures,
     analytics_sequences,
@@ -20,6 +21,7 @@ from percorso.http.documents import (
     operations,
     privacy,
     segment_calls,
+    tmf683,
     trouble,
 )
 from percorso.http.documents.base import ProblemDocument
@@ -41,6 +43,7 @@ _ROOMS = (
     analytics_sequences,
     trouble,
     segment_calls,
+    tmf683,
 )
 
 
@@ -63,6 +66,11 @@ def document(app: FastAPI) -> dict[str, Any]:
     ):
         schemas |= schema.pop("$defs", {})
         schemas[name] = schema
+    for path, methods in made["paths"].items():
+        for operation in methods.values():
+            if path.startswith(ROOT):
+                # The framework adds what it would answer itself; here it is a 400.
+                operation["responses"].pop("422", None)
     for operation in (each for methods in made["paths"].values() for each in methods.values()):
         for body in operation.get("requestBody", {}).get("content", {}).values():
             schemas |= body["schema"].pop("$defs", {})

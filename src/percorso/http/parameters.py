@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Literal, get_origin
+from typing import Annotated, Any, Final, Literal, TypeVar, get_origin
 
 from asyncpg.pgproto.pgproto import UUID
 from fastapi import Depends, Path, Query, Request
@@ -81,6 +81,18 @@ def _known(dependant: Dependant) -> dict[str, bool]:
     return known
 
 
+_FREE: Final[set[Callable[..., Any]]] = set()
+"""The functions of routes that take query parameters of any name."""
+
+_Route = TypeVar("_Route", bound=Callable[..., Any])
+
+
+def takes_any(endpoint: _Route) -> _Route:
+    """Let a route take query parameters of any name, any number of times, as members to filter by."""
+    _FREE.add(endpoint)
+    return endpoint
+
+
 async def only_known(request: Request) -> None:
     """Refuse query parameters that the route does not know or would ignore, and text that the database cannot hold."""
     path = [str(value) for value in request.path_params.values()]
@@ -90,13 +102,14 @@ async def only_known(request: Request) -> None:
         return
     route: APIRoute = request.scope["route"]
     known = _KNOWN.get(route.endpoint) or _KNOWN.setdefault(route.endpoint, _known(route.dependant))
+    free = route.endpoint in _FREE
     found: list[tuple[tuple[str, ...], str]] = []
     for name, value in request.query_params.multi_items():
-        if name not in known:
+        if name not in known and not free:
             found.append((("query", name), f"is not a parameter here; known are: {', '.join(sorted(known)) or 'none'}"))
-        elif "\0" in value:
+        elif "\0" in name + value:
             found.append((("query", name), "must not contain NUL characters"))
-        elif not known[name] and len(request.query_params.getlist(name)) > 1:
+        elif not known.get(name, free) and len(request.query_params.getlist(name)) > 1:
             found.append((("query", name), "must not be given more than once"))
     if problems := distinct(found):
         raise InvalidRequest("A query parameter cannot be taken.", problems=problems)

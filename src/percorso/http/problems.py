@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match
 
 from percorso.errors import InvalidRequest, PercorsoError, Unauthorized, Unavailable
+from percorso.formats import tmf683, tmf683_asked
 from percorso.ingest.document import distinct
 from percorso.ops import logs
 from percorso.storage.database import is_away
@@ -31,6 +32,8 @@ _log = structlog.get_logger("percorso.http")
 
 def response(error: PercorsoError, request: Request) -> Response:
     """The answer that says what went wrong, and to whom it can be told apart: type, code, pointers."""
+    if str(request.scope.get("path", "")).startswith(tmf683.ROOT):
+        return _of_tmf(error, request)
     document: dict[str, Any] = {
         "type": f"urn:percorso:problem:{error.code}",
         "title": error.title,
@@ -46,6 +49,20 @@ def response(error: PercorsoError, request: Request) -> Response:
         document["message"] = error.detail
         headers |= ANYONE
     return Response(json.dumps(document) + "\n", error.status, headers, MEDIA_TYPE)
+
+
+def _of_tmf(error: PercorsoError, request: Request) -> Response:
+    """The same as TMF630 has it, where what cannot be taken is 400."""
+    status = int(error.status)
+    document = tmf683_asked.error(
+        code=error.code,
+        status=HTTPStatus.BAD_REQUEST if status == HTTPStatus.UNPROCESSABLE_ENTITY else status,
+        title=error.title,
+        detail=error.detail,
+        instance=f"urn:percorso:request:{request.scope.get('percorso.request_id', '')}",
+        problems=error.problems,
+    )
+    return Response(json.dumps(document) + "\n", int(document["status"]), _headers(error), "application/json")
 
 
 def _headers(error: PercorsoError) -> Mapping[str, str]:

@@ -26,6 +26,8 @@ from percorso.http import (
     segment_calls,
     segments,
     sequences,
+    tmf683,
+    tmf683_hub,
     touchpoints,
     traits,
     trouble,
@@ -56,6 +58,8 @@ ALL: Final[tuple[APIRouter, ...]] = (
     erasures.router,
     audit.router,
     retention.router,
+    tmf683.router,
+    tmf683_hub.router,
     keys.router,
     health.router,
 )

@@ -1,7 +1,7 @@
 """What may happen to an interaction after it was stored: it is enriched, or deleted; both enter the commit log."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,8 +25,26 @@ async def enrich(
     Raises InvalidRequest where the patch, or what it leads to, cannot be taken; UnknownInteraction.
     """
     parse_patch(patch, max_bytes=max_bytes)
+    await enrich_as(session, interaction_id, lambda _: patch, by=by, generation=generation, max_bytes=max_bytes)
+
+
+async def enrich_as(
+    session: WriteSession,
+    interaction_id: UUID,
+    made: Callable[[dict[str, Any]], bytes],
+    *,
+    by: str,
+    generation: int,
+    max_bytes: int,
+) -> None:
+    """The same by a patch that depends on what the interaction says now: `made` of its document, which is locked.
+
+    Raises as `enrich` does, and whatever `made` raises.
+    """
     held = await _held(session, interaction_id)
-    before = json.loads(held.document)
+    before: dict[str, Any] = json.loads(held.document)
+    patch = made(before)
+    parse_patch(patch, max_bytes=max_bytes)
     after = merged(before, json.loads(patch))
     if same(after, before):
         return

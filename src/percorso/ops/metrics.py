@@ -62,3 +62,6 @@ ROLLUP_AGE = Gauge(
     "How far the rollups are behind the interactions; -1 while the first pass is not complete.",
     multiprocess_mode="livemax",
 )
+DELIVERIES = Counter(
+    "percorso_deliveries", "What came of telling subscribers: taken, failed (it is tried again), given_up.", ["what"]
+)

@@ -31,6 +31,7 @@ PLACES: Final = (
     Place("consents", ("identity_id",)),
     Place("customer_profiles", ("customer_id",)),
     Place("contact_outcomes", ("identity_id",)),
+    Place("deliveries", ("identity_id",)),
     Place("audit_log", ("subject",), stays="It proves what was done, and holds salted hashes only."),
 )
 
