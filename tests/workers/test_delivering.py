@@ -246,6 +246,16 @@ async def test_nothing_of_who_was_erased_is_told(
     assert all(b"secret" not in body and b"anna" not in body for _, body in listener.taken)
 
 
+async def test_a_service_delivers_by_itself(database_url: str, listener: Listener) -> None:
+    async with running(database_url, allow_private_callbacks=True, background_workers=True) as (_, client):
+        await subscribe(client, listener.url)
+        made = await create(client)
+        async with asyncio.timeout(30):
+            while not listener.taken:
+                await asyncio.sleep(0.05)
+    assert [each["event"]["partyInteraction"] for each in listener.events] == [made]
+
+
 async def test_two_that_announce_at_once_put_each_event_down_once(
     told: tuple[Services, httpx.AsyncClient], listener: Listener, database: Database
 ) -> None:

@@ -44,9 +44,11 @@ class Bounded:
         self._refused = 0
         self._told = 0.0
         refusal = Unavailable("More requests arrive than can be worked on.", retry_after=1)
-        answer = problems.response(refusal, Request({"type": "http", "percorso.request_id": _ID}))
-        self._body = bytes(answer.body)
-        self._headers = [header for header in answer.raw_headers if header[0] != b"content-length"]
+        self._answers: dict[str, tuple[bytes, list[tuple[bytes, bytes]]]] = {}
+        for root in (*problems.ROOTS, ""):
+            answer = problems.response(refusal, Request({"type": "http", "path": root, "percorso.request_id": _ID}))
+            headers = [header for header in answer.raw_headers if header[0] != b"content-length"]
+            self._answers[root] = bytes(answer.body), headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -55,7 +57,7 @@ class Bounded:
             return
         if self._busy >= self._most and scope["path"] not in _QUIET:
             self._tell()
-            await self._refuse(_request_id(scope).encode(), send)
+            await self._refuse(scope["path"], _request_id(scope).encode(), send)
             return
 
         async def received() -> Message:
@@ -71,10 +73,11 @@ class Bounded:
         finally:
             self._busy -= 1
 
-    async def _refuse(self, request_id: bytes, send: Send) -> None:
-        body = self._body.replace(_ID.encode(), request_id)
+    async def _refuse(self, path: str, request_id: bytes, send: Send) -> None:
+        said, headers = next(answer for root, answer in self._answers.items() if path.startswith(root))
+        body = said.replace(_ID.encode(), request_id)
         own = [(b"content-length", b"%d" % len(body)), (b"x-request-id", request_id)]
-        await send({"type": "http.response.start", "status": 503, "headers": self._headers + own})
+        await send({"type": "http.response.start", "status": 503, "headers": headers + own})
         await send({"type": "http.response.body", "body": body})
 
     def _tell(self) -> None:

@@ -21,6 +21,9 @@ from percorso.storage.database import is_away
 MEDIA_TYPE = "application/problem+json"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
+ROOTS = (tmf683.ROOT,)
+"""Where paths begin whose errors have a form of their own."""
+
 _log = structlog.get_logger("percorso.http")
 
 
