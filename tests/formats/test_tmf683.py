@@ -153,6 +153,17 @@ def test_whatever_is_patched_is_refused_with_reasons_or_can_be_shown(members: Ob
     assert made.keys() <= {"status", "text", "attachments", "attributes"}
 
 
+@given(JSON | st.dictionaries(NAMES, JSON, max_size=6), st.dictionaries(NAMES, JSON, max_size=4))
+def test_an_attribute_that_no_resource_made_does_no_harm(junk: Any, patch: Object) -> None:
+    document = mapped() | {"attributes": {"tmf683": junk}}
+    before = shown(document)
+    assert before["id"] == "i"
+    try:
+        tmf683.enrichment(document, before, patch, now="2026-03-02T00:00:00Z")
+    except tmf683.CannotMap as error:
+        check_reasons(error)
+
+
 @given(JSON, st.lists(st.text("ab.", min_size=1, max_size=4), max_size=3))
 def test_filters_look_into_anything(resource: Any, names: list[str]) -> None:
     shown_ = {"a": resource, "b": [resource, {"a": resource}]}

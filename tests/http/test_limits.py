@@ -161,5 +161,9 @@ async def test_the_document_of_a_refusal_names_the_request(database_url: str, ma
             taken = asyncio.create_task(client.post("/v1/interactions", json=make()))
             await until(lambda: queued() == 1)
             answer = await client.get("/v1/touchpoints", headers={"X-Request-Id": "trace-9"})
+            path = "/tmf-api/partyInteraction/v4/partyInteraction"
+            theirs = await client.get(path, headers={"X-Request-Id": "trace-9"})
         assert re.search("trace-9$", answer.json()["instance"])
+        assert re.search("trace-9$", theirs.json()["referenceError"])
+        assert (theirs.status_code, theirs.json()["status"], theirs.headers["retry-after"]) == (503, "503", "1")
         assert (await taken).status_code == 201

@@ -51,14 +51,14 @@ async def as_a_line(client: httpx.AsyncClient, item: Item) -> str:
     return _first(await client.post("/v1/interactions/batch?results=all", content=body, headers=NDJSON))
 
 
-def _event(item: Item, type_: str = "com.example.phone.support_call") -> Item:
+def _event(item: Item) -> Item:
     said = {"source", "id", "occurred_at", "channel", "kind"}
     return {
         "specversion": "1.0",
         "source": item["source"],
         "id": item["id"],
         "time": item["occurred_at"],
-        "type": type_,
+        "type": f"com.example.{item['channel']}.{item['kind']}",
         "data": {name: value for name, value in item.items() if name not in said},
     }
 
@@ -124,6 +124,51 @@ async def test_each_format_and_client_may_write_the_same_moment_its_own_way(
         again = INTERACTION | {"occurred_at": written, "ended_at": "2026-03-01T09:05:12.000Z"}
         assert await send(client, again) == "duplicate"
         assert await send(client, again | {"occurred_at": "2026-03-01T09:00:00.001Z"}) == "conflict"
+
+
+async def as_a_call(client: httpx.AsyncClient, id_: str) -> None:
+    call = {
+        "messageId": id_,
+        "userId": "C-17",
+        "event": "Order Completed",
+        "properties": {"order_id": "o-1", "total": 12.5, "currency": "EUR"},
+        "context": {"traits": {"email": "anna@example.com"}},
+        "timestamp": "2026-03-01T09:00:00.000Z",
+    }
+    assert (await client.post("/segment/v1/track", json=call)).json() == {"success": True}
+
+
+async def as_a_resource(client: httpx.AsyncClient, id_: str) -> None:
+    resource = {
+        "externalIdentifier": [{"id": id_, "owner": "crm"}],
+        "channel": [{"id": "support-line", "name": "call center"}],
+        "direction": "inbounds",
+        "reason": "billing question",
+        "relatedParty": [{"id": "email:anna@example.com", "role": "customer"}],
+        "interactionDate": {"startDateTime": "2026-03-01T10:00:00+01:00"},
+        "unknown": {"member": [1, None]},
+    }
+    answer = await client.post("/tmf-api/partyInteraction/v4/partyInteraction", json=resource)
+    assert answer.status_code in {200, 201}, answer.text
+
+
+@pytest.mark.parametrize("foreign", [as_a_call, as_a_resource])
+async def test_what_came_as_a_call_or_as_a_resource_is_the_same_in_every_other_format(
+    client: httpx.AsyncClient, foreign: Callable[[httpx.AsyncClient, str], Awaitable[None]]
+) -> None:
+    await foreign(client, "one")
+    [shown] = await items_at(client, JOURNEY)
+    item = {
+        name: value for name, value in shown.items() if name not in {"interaction_id", "customer_id", "received_at"}
+    }
+    item["attributes"] = {name: value for name, value in item.get("attributes", {}).items() if name != "tmf683"}
+    for send in WAYS.values():
+        assert await send(client, item) == "duplicate"
+        assert await send(client, item | {"text": "something else"}) == "conflict"
+    for number, send in enumerate(WAYS.values()):
+        assert await send(client, item | {"id": f"other-{number}"}) == "stored"
+        await foreign(client, f"other-{number}")
+    assert len(await ids_at(client, JOURNEY)) == 1 + len(WAYS)
 
 
 async def test_sent_in_every_format_at_once_it_is_stored_once(client: httpx.AsyncClient) -> None:

@@ -32,6 +32,7 @@ class Listener:
     url: str = ""
     taken: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
     answers: list[int] = field(default_factory=list)
+    told: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def events(self) -> list[Item]:
@@ -43,6 +44,7 @@ class Listener:
             headers = {name.lower(): value for name, _, value in lines}
             body = await reader.readexactly(int(headers["content-length"]))
             self.taken.append((headers, body))
+            self.told.set()
             status = self.answers.pop(0) if self.answers else 201
             location = "Location: http://127.0.0.1:1/\r\n" if status == 302 else ""
             writer.write(f"HTTP/1.1 {status} X\r\n{location}Content-Length: 0\r\nConnection: close\r\n\r\n".encode())
@@ -232,18 +234,28 @@ async def test_a_subscription_ends_by_the_subscriber_by_410_and_with_its_key(
     assert await database.fetchval("SELECT count(*) FROM deliveries") == 0
 
 
+@pytest.mark.parametrize("erasure", ["delete", "anonymise"])
 async def test_nothing_of_who_was_erased_is_told(
-    told: tuple[Services, httpx.AsyncClient], listener: Listener, make: Make
+    database_url: str, listener: Listener, make: Make, erasure: str
 ) -> None:
-    services, client = told
-    await subscribe(client, listener.url)
-    [receipt] = await store(client, make(text="secret"))
-    await announce(services)
-    assert (await client.delete("/v1/customers/email:anna@example.com")).status_code == 200
-    await work(services)
+    async with running(database_url, allow_private_callbacks=True, erasure=erasure) as (app, client):
+        services = app.state.services
+        await subscribe(client, listener.url)
+        [receipt] = await store(client, make(text="secret"))
+        await announce(services)
+        assert (await client.delete("/v1/customers/email:anna@example.com")).status_code == 200
+        await work(services)
     assert [each["eventType"] for each in listener.events] == ["PartyInteractionDeleteEvent"]
     assert listener.events[0]["event"]["partyInteraction"]["id"] == receipt["interaction_id"]
     assert all(b"secret" not in body and b"anna" not in body for _, body in listener.taken)
+
+
+async def test_a_service_delivers_by_itself(database_url: str, listener: Listener) -> None:
+    async with running(database_url, allow_private_callbacks=True, background_workers=True) as (_, client):
+        await subscribe(client, listener.url)
+        made = await create(client)
+        await asyncio.wait_for(listener.told.wait(), 30)
+    assert [each["event"]["partyInteraction"] for each in listener.events] == [made]
 
 
 async def test_two_that_announce_at_once_put_each_event_down_once(

@@ -133,7 +133,8 @@ def resource(document: Mapping[str, Any], *, interaction_id: str, received_at: s
     shown = _shown(document) | (kept if isinstance(kept, dict) else {})
     created = shown.get("creationDate") or received_at
     own = {"id": interaction_id, "href": f"{base}{ROOT}/partyInteraction/{interaction_id}", "creationDate": created}
-    usual = "completed" if (shown.get("interactionDate") or {}).get("endDateTime") else "opened"
+    date = shown.get("interactionDate")
+    usual = "completed" if isinstance(date, Mapping) and date.get("endDateTime") else "opened"
     shown.setdefault("status", usual)
     shown.setdefault("statusChangeDate", created)
     shown.setdefault("@type", "PartyInteraction")

@@ -43,8 +43,7 @@ class Bounded:
         self._busy = 0
         self._refused = 0
         self._told = 0.0
-        self._answer = _refusal("/")
-        self._segment_answer = _refusal(problems.SEGMENT)
+        self._answers = {root: _refusal(root) for root in (*problems.ROOTS, "")}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -53,7 +52,7 @@ class Bounded:
             return
         if self._busy >= self._most and scope["path"] not in _QUIET:
             self._tell()
-            answer = self._segment_answer if scope["path"].startswith(problems.SEGMENT) else self._answer
+            answer = next(answer for root, answer in self._answers.items() if scope["path"].startswith(root))
             await _refuse(answer, _request_id(scope).encode(), send)
             return
 

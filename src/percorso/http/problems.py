@@ -26,6 +26,8 @@ SEGMENT = "/segment/"
 what will never be taken. Some run in browsers, on sites of any origin."""
 ANYONE = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "Retry-After, X-Request-Id"}
 """What lets a browser show an answer to any site: it is given for a key, and not for who is signed in."""
+ROOTS = (SEGMENT, tmf683.ROOT)
+"""Where paths begin whose errors have a form of their own."""
 
 _log = structlog.get_logger("percorso.http")
 

@@ -94,7 +94,10 @@ class Announcer:
 
     async def _found(self, changes: Sequence[Change], wanting: "Sequence[_Wanting]") -> AsyncIterator[Delivery]:
         """What is to be delivered of these changes."""
+        erasing = {change[:2] for change in changes if change.what == "deleted"}
         for change in changes:
+            if change.what == "stored" and change[:2] in erasing:
+                continue  # what an erasure leaves are counts of nobody's
             for start in range(0, len(change.interaction_ids), _TOGETHER):
                 named = change.interaction_ids[start : start + _TOGETHER]
                 of: dict[UUID, list[Told]] = defaultdict(list)
