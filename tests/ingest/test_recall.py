@@ -115,7 +115,7 @@ async def test_a_new_process_meets_no_one_again_whom_another_stored_last(
 async def test_what_an_epoch_made_a_process_forget_is_recalled(
     services: Services, database: Database, database_url: str, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("percorso.ingest.writer._RECALL_SECONDS", 0.5)
+    monkeypatch.setattr("percorso.ingest.writer._RECALL_EVERY_SECONDS", 0.5)
     await take(services, make(customer=ANNA))
     await database.execute("UPDATE identity_epoch SET epoch = epoch + 1")
 

@@ -41,7 +41,9 @@ _PROBE_SECONDS: Final = 1.0
 """How often an unreachable database is asked for."""
 _CLOSE_SECONDS: Final = 0.5
 _RECALL_SECONDS: Final = 60.0
-"""What is not remembered by then is learnt as it comes; and it is not recalled anew before."""
+"""What is not remembered by then is learnt as it comes."""
+_RECALL_EVERY_SECONDS: Final = _RECALL_SECONDS
+"""It is not recalled anew before."""
 _STOP_SECONDS: Final = 1.0
 """How often a stop looks whether anyone still waits for what is with the writer."""
 
@@ -282,7 +284,7 @@ class Writer:
     def _recall_again(self) -> None:
         """Recall anew what was forgotten since, though not at each of many changes of identity."""
         since, at = self._recalled
-        if since != self._known.epoch and monotonic() - at > _RECALL_SECONDS:
+        if since != self._known.epoch and monotonic() - at > _RECALL_EVERY_SECONDS:
             self._begin_recall()
 
     async def _recall(self, known: Known) -> None:

@@ -40,7 +40,7 @@ async def page(session: ReadSession, *, touchpoint: str | None, offset: int, lim
         offset,
         limit,
     )
-    narrowed = "" if touchpoint is None else f" WHERE touchpoint_id = ANY(ARRAY({_PLACE}))"
+    narrowed = "" if touchpoint is None else f" WHERE touchpoint_id = ({_PLACE})"
     total = await session.fetchval(f"SELECT count(*) FROM interactions{narrowed}", *given)
     return [Found(*row) for row in rows], total
 
@@ -54,7 +54,7 @@ async def searched(
     else on nothing: all there are is read.
     """
     given = () if touchpoint is None else (touchpoint,)
-    narrowed = "" if touchpoint is None else f" WHERE touchpoint_id = ANY(ARRAY({_PLACE}))"
+    narrowed = "" if touchpoint is None else f" WHERE touchpoint_id = ({_PLACE})"
     newest: list[tuple[UUID, UUID, Found]] = []
     total = looked_at = 0
     async with session.transaction(isolation="repeatable_read", readonly=True):
