@@ -114,6 +114,15 @@ def test_the_subject_is_the_customer_where_data_names_none(subject: str, custome
     assert said(subject=subject, data=None)["customer"] == customer
 
 
+def test_no_more_is_told_of_an_event_than_can_be_read() -> None:
+    assert len(refused(**{f"A{number}": 1 for number in range(1000)})) == 50
+
+
+@pytest.mark.parametrize("fields", ["", 0, False, [], "x"])
+def test_fields_of_the_source_are_an_object_or_refused(fields: Any) -> None:
+    assert refused(data={"customer": {"email": "anna@example.com"}, "source_fields": fields}) == ["/data/source_fields"]
+
+
 @pytest.mark.parametrize("subject", [None, "anna", "Email:anna@example.com", "https://example.com/anna", ":x", "x:"])
 def test_an_event_that_names_no_customer_is_refused_at_its_subject(subject: str | None) -> None:
     assert refused(subject=subject, data={"kind": "x"}) == ["/subject"]

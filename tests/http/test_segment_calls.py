@@ -266,6 +266,22 @@ async def test_who_was_erased_is_not_taken_again_and_fails_nobody_else(client: h
     assert [item["id"] for item in await journey(client, "user_id:beppe")] == ["m-2"]
 
 
+async def test_a_refused_call_goes_with_whom_it_names(client: httpx.AsyncClient) -> None:
+    check_success(await send(client, "track", call()))
+    refused = [
+        call(messageId="r-1", event=None),
+        call(messageId="r-2", type="alias", userId="b", previousId="anna", timestamp="now"),
+        call(messageId="r-3", userId=None, anonymousId="anna", event=None),
+        call(messageId="r-4", userId="beppe", event=None),
+        call(messageId="r-5", properties={"n": float("nan")}),
+    ]
+    check_success(await send(client, "batch", {"batch": refused}))
+    kept = await items_at(client, "/v1/rejected")
+    assert {(each["source"], each["id"]) for each in kept} == {("bootstrap", f"r-{n}") for n in range(1, 6)}
+    assert (await client.delete("/v1/customers/user_id:anna")).status_code < 300
+    assert {each["id"] for each in await items_at(client, "/v1/rejected")} == {"r-3", "r-4"}
+
+
 async def test_the_same_interaction_through_the_native_route_is_a_duplicate(
     client: httpx.AsyncClient, make: Make
 ) -> None:

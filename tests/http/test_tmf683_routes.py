@@ -316,6 +316,12 @@ async def test_what_cannot_be_changed_is_pointed_at(client: httpx.AsyncClient) -
         ({"reason": None}, "/reason"),
         ({"channel": None}, "/channel"),
         ({"channel": [{"id": "other"}]}, "/channel/0/id"),
+        ({"relatedParty": [{"id": "17", "role": "Customer"}]}, "/relatedParty"),
+        (
+            {"relatedParty": [*GIVEN["relatedParty"], {"id": "email:b@example.com", "role": "customer"}]},
+            "/relatedParty",
+        ),
+        ({"relatedParty": None}, "/relatedParty"),
         ({"status": 3}, "/status"),
         ({"interactionDate": {"endDateTime": "tomorrow"}}, "/interactionDate/endDateTime"),
         ({"description": "x" * 70_000}, ""),
@@ -360,6 +366,30 @@ async def test_what_cannot_be_stored_is_refused_in_their_words_and_kept(client: 
         assert item["truncated"] or json.loads(item["payload"]) == body
     for raw in (b"", b"{", b"\xff", b'{"a": 1, "a": 2}', b'{"a": "\\u0000"}', b"[" * 200):
         check_error(await client.post(ROOT, content=raw), 400, "rejected")
+
+
+async def test_a_large_body_is_not_looked_into(client: httpx.AsyncClient) -> None:
+    made = await create(client, GIVEN)
+    many = b'{"channel":[' + b",".join([b"{}"] * 100_000) + b'],"direction":"in","reason":"r"}'
+    for answer, code in (
+        (await client.post(ROOT, content=many), "rejected"),
+        (await client.patch(made["href"], content=many), "invalid_request"),
+    ):
+        [problem] = check_error(answer, 400, code)["errors"]
+        assert problem == {"pointer": "", "detail": f"is {len(many)} bytes long; at most 65536 are taken"}
+    several = plain(channel=[{}] * 1000)
+    assert len(check_error(await client.post(ROOT, json=several), 400, "rejected")["errors"]) == 50
+
+
+async def test_what_was_refused_goes_with_whom_it_names(client: httpx.AsyncClient) -> None:
+    await create(client, GIVEN)
+    theirs = plain(direction=1, relatedParty=GIVEN["relatedParty"])
+    others: list[Any] = [{"id": "a", "relatedParty": 3}, {"relatedParty": [3]}, []]
+    for refused in (theirs, *others):
+        check_error(await client.post(ROOT, json=refused), 400, "rejected")
+    assert (await client.delete("/v1/customers/customer_id:16")).status_code == 200
+    left = [each["payload"] for each in (await client.get("/v1/rejected")).json()["items"]]
+    assert [json.loads(payload) for payload in left[::-1]] == others
 
 
 async def test_every_refusal_has_their_shape(client: httpx.AsyncClient) -> None:

@@ -250,6 +250,29 @@ async def test_nothing_of_who_was_erased_is_told(
     assert all(b"secret" not in body and b"anna" not in body for _, body in listener.taken)
 
 
+async def test_a_subscription_that_asks_for_who_is_erased_ends(
+    told: tuple[Services, httpx.AsyncClient], listener: Listener, make: Make, database: Database
+) -> None:
+    services, client = told
+    theirs = (
+        "relatedParty.id=email%3AAnna%40example.com",
+        "eventType=PartyInteractionCreateEvent&x=of anna@example.com",
+        "event.partyInteraction.relatedParty.id=16",
+    )
+    others = ("relatedParty.id=email:joanna@example.com", "direction=inbound&count=16", "relatedParty.id=167", None)
+    for query in (*theirs, *others):
+        await subscribe(client, listener.url, query)
+    await store(client, make(customer={"email": "anna@example.com", "customer_id": "16"}))
+    await announce(services)
+    erased = await client.delete("/v1/customers/email:anna@example.com")
+    assert erased.json()["found"]["subscriptions"] == 3, erased.text
+    left = await database.fetchval("SELECT array_agg(query ORDER BY created_at) FROM subscriptions")
+    assert left == list(others)
+    assert await database.fetchval(
+        "SELECT count(*) FROM deliveries WHERE subscription_id NOT IN (SELECT subscription_id FROM subscriptions)"
+    ) == 0  # fmt: skip
+
+
 async def test_a_service_delivers_by_itself(database_url: str, listener: Listener) -> None:
     async with running(database_url, allow_private_callbacks=True, background_workers=True) as (_, client):
         await subscribe(client, listener.url)

@@ -22,6 +22,7 @@ the event can be given back as it was.
 import base64
 import re
 from collections.abc import Collection, Mapping, Sequence
+from itertools import chain, islice
 from typing import Any, Final, NamedTuple, get_args
 
 from pydantic import TypeAdapter, ValidationError
@@ -60,6 +61,8 @@ _STANDS_IN: Final = {
 """The attribute that tells a member which is not in data."""
 _INT32: Final = range(-(2**31), 2**31)
 _LONGEST_KIND: Final = 64
+_MOST_PROBLEMS: Final = 50
+"""How many are told of at most: an event may have thousands of attributes, and a batch of it thousands of events."""
 
 _attribute_name: Final = re.compile(r"[a-z0-9]+").fullmatch
 _media_type: Final = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+(?:\s*;.*)?", re.ASCII | re.DOTALL).fullmatch
@@ -116,7 +119,7 @@ def mapped(event: Any, read: Reader) -> Mapped | Refused:
         return Refused([Problem("", "must be an object: one CloudEvent")])
     attributes = {name: value for name, value in event.items() if value is not None and not name.startswith("data_")}
     attributes.pop("data", None)
-    problems = [*_problems(attributes), *_data_problems(event)]
+    problems = [*islice(chain(_problems(attributes), _data_problems(event)), _MOST_PROBLEMS)]
     data = _data(event, read, problems)
     if problems:
         return Refused(problems)
@@ -199,7 +202,7 @@ def _of_body(attributes: Mapping[str, Any], body: dict[str, Any]) -> Mapped | Re
         for name in ("source", "id")
         if body.get(name) is not None and body[name] != attributes[name]
     ]
-    fields = body.get("source_fields") or {}
+    fields = {} if body.get("source_fields") is None else body["source_fields"]
     if not isinstance(fields, dict):
         problems.append(Problem("/data/source_fields", "must be an object"))
     elif ENVELOPE in fields:

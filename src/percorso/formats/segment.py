@@ -33,7 +33,7 @@ from msgspec import Raw
 from percorso.details import MOMENT_PATTERN
 from percorso.errors import Problem, RejectedInteraction
 from percorso.formats import segment_events
-from percorso.formats.segment_bodies import CALLS, UNREADABLE, Sent, decode_members, moment
+from percorso.formats.segment_bodies import CALLS, UNREADABLE, Sent, decode_members, moment, read_loosely
 from percorso.formats.segment_events import Object, Parts, object_of, said, slug, text
 from percorso.interaction import LANGUAGE_PATTERN
 
@@ -83,9 +83,12 @@ def convert(call: bytes, sent: Sent, *, source: str, received_at: datetime, fits
     context = object_of(said_.get("context"))
     if sent.defaults is not None:
         context = _filled(raw, said_, sent.defaults)
+    message_id = text(said_.get("messageId"), 1 << 16)
+    if message_id is None and said_.get("messageId") not in (None, ""):
+        raise _refusal([Problem("/messageId", "must be a string: a call sent again is known by it")])
     customer = _customer(said_, type_, context, fits)
     document: Parts = {"source": source, "customer": customer}
-    if message_id := text(said_.get("messageId"), 1 << 16):
+    if message_id is not None:
         document["id"] = message_id
     word, estimated = _time(document, said_, sent, received_at)
     own, traits = "properties", {}
@@ -99,6 +102,19 @@ def convert(call: bytes, sent: Sent, *, source: str, received_at: datetime, fits
         document["attributes"] = raw[own]
     document["source_fields"] = _rest(raw, type_, left_out)
     return Call(_encode(document), estimated, customer, traits)
+
+
+def sender(call: bytes, *, source: str) -> bytes:
+    """Who sent a call that is refused, and whom it names, as an interaction says so: as far as it can be read."""
+    said_ = read_loosely(call)
+    traits = {**object_of(object_of(said_.get("context")).get("traits")), **object_of(said_.get("traits"))}
+    customer = {
+        "user_id": [said_.get("userId"), said_.get("previousId")],
+        "anonymous_id": [said_.get("anonymousId"), said_.get("previousId")],
+        **{kind: [traits.get(kind)] for kind in ("email", "phone")},
+    }
+    named = {kind: [text(value) for value in values] for kind, values in customer.items()}
+    return _encode({"source": source, "id": text(said_.get("messageId")), "customer": named})
 
 
 def _filled(raw: dict[str, Raw], said_: Parts, defaults: Object) -> Object:

@@ -53,6 +53,7 @@ class Sent:
 
 _decode_body: Final = msgspec.json.Decoder(_Body).decode
 _decode_batch: Final = msgspec.json.Decoder(_Batch).decode
+_decode_any: Final = msgspec.json.Decoder().decode
 decode_members: Final = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
@@ -101,6 +102,14 @@ def _loosely(body: bytes) -> Parts:
         return dict(object_of(json.loads(body))) if b"NaN" in body or b"Infinity" in body else {}
     except UNREADABLE:
         return {}
+
+
+def read_loosely(call: bytes) -> Object:
+    """A call as far as it can be read; an empty object where it cannot."""
+    try:
+        return object_of(_decode_any(call))
+    except UNREADABLE:
+        return _loosely(call)
 
 
 def received(call: bytes) -> bytes:

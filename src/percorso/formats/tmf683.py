@@ -123,6 +123,21 @@ def interaction(resource: Any, raw: bytes, *, source: str) -> bytes:
     return msgspec.json.encode(said | {"attributes": {KEPT: msgspec.Raw(raw.strip())}})
 
 
+def sender(resource: Any, *, source: str) -> bytes | None:
+    """Who sent a resource that is refused, and whom it names, as an interaction says so; None where that is unread."""
+    if not isinstance(resource, dict):
+        return None
+    found = resource.get("relatedParty")
+    named = [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+    return msgspec.json.encode(
+        {
+            "source": source,
+            "id": resource.get("id") if isinstance(resource.get("id"), str) else None,
+            "customer": _customer({"relatedParty": named}),
+        }
+    )
+
+
 def resource(document: Mapping[str, Any], *, interaction_id: str, received_at: str, base: str) -> Object:
     """The resource that shows a stored document: what was given, over what the mapping says, and the server's members.
 
@@ -160,6 +175,8 @@ def enrichment(document: Mapping[str, Any], shown: Mapping[str, Any], patch: Any
     problems = problems or list(wrong(after, whole=False))
     if not problems and _first_id(after) != _first_id(shown):
         problems = [Problem("/channel/0/id", "cannot be changed: the interaction is filed under it")]
+    if not problems and _customers(after) != _customers(shown):
+        problems = [Problem("/relatedParty", "must leave the customer as it is: the interaction is filed under it")]
     if problems:
         raise CannotMap(problems)
     attributes = document.get("attributes")
@@ -188,6 +205,10 @@ def touchpoint(channel_id: str) -> str:
 
 def _first_id(resource: Mapping[str, Any]) -> Any:
     return next((channel.get("id") for channel in channels(resource)), None)
+
+
+def _customers(resource: Mapping[str, Any]) -> set[str]:
+    return {id_ for role, id_ in parties(resource) if role == "customer"}
 
 
 def _channel(given: Object) -> tuple[str, str]:

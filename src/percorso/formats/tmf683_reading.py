@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any, Final
 
 from percorso.details import MOMENT_PATTERN
@@ -13,6 +14,8 @@ Object = dict[str, Any]
 MANDATORY: Final = ("channel", "direction", "reason")
 MOST_ID: Final = 256
 MOST_VALUE: Final = 512
+_MOST_PROBLEMS: Final = 50
+"""How many are told of at most: a list may have tens of thousands of channels."""
 _LISTS: Final = ("attachment", "channel", "relatedParty", "interactionItem", "relatedChannel", "externalIdentifier")
 _TEXTS: Final = ("direction", "reason", "description", "status")
 _DATES: Final = ("startDateTime", "endDateTime")
@@ -23,7 +26,9 @@ def wrong(resource: Any, *, whole: bool = True) -> list[Problem]:
     """What a resource must mend before it can be mapped; of one that is not `whole` only what it has is looked at."""
     if not isinstance(resource, dict):
         return [Problem("", "must be an object")]
-    return [*(_lacking(resource) if whole else ())] or [*_untyped(resource)] or [*_unfit(resource)]
+    return (
+        [*(_lacking(resource) if whole else ())] or [*_untyped(resource)] or [*islice(_unfit(resource), _MOST_PROBLEMS)]
+    )
 
 
 def _lacking(resource: Object) -> Iterator[Problem]:

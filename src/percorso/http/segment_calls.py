@@ -155,6 +155,7 @@ async def _store(sent: Sent, key: ApiKey, use: Services, *, wait: bool) -> list[
     taken: list[Call] = []
     originals: list[bytes] = []
     refused: list[tuple[bytes, Sequence[Problem]]] = []
+    senders: list[bytes] = []
     received_at = datetime.now(UTC)
     for call in sent.calls:
         try:
@@ -164,6 +165,7 @@ async def _store(sent: Sent, key: ApiKey, use: Services, *, wait: bool) -> list[
             originals.append(segment_bodies.received(call))
         except RejectedInteraction as error:
             refused.append((segment_bodies.received(call), error.problems))
+            senders.append(segment.sender(call, source=key.name))
     verdicts: list[Verdict] = []
     if taken:
         verdicts = await use.pipeline.take(
@@ -177,7 +179,7 @@ async def _store(sent: Sent, key: ApiKey, use: Services, *, wait: bool) -> list[
             async with writing(use.engine) as session:
                 await say.traits_of_several(session, said, at=received_at, generation=use.deployment.generation)
     if refused:
-        verdicts += await use.pipeline.refuse(refused, format="segment")
+        verdicts += await use.pipeline.refuse(refused, format="segment", senders=senders)
     return verdicts
 
 

@@ -61,14 +61,16 @@ async def create_party_interaction(request: Request, key: MayIngest, use: Use) -
     same one it is a duplicate (200). Where it has neither, two equal ones are two resources.
     """
     raw = await bodies.read(request, cap=use.settings.max_batch_bytes)
-    given, problems = read(raw)
+    given, problems = _read(raw, use)
     if not problems:
         try:
             mapped = tmf683.interaction(given, raw, source=key.name)
         except tmf683.CannotMap as error:
             problems = list(error.problems)
     if problems:
-        [verdict] = await use.pipeline.refuse([(raw, problems)], format=_FORMAT)
+        [verdict] = await use.pipeline.refuse(
+            [(raw, problems)], format=_FORMAT, senders=[tmf683.sender(given, source=key.name)]
+        )
         raise RejectedInteraction("It cannot be stored as it is. It is kept in quarantine:", problems=problems)
     [verdict] = await use.pipeline.take([mapped], received=[raw], format=_FORMAT)
     problems = tmf683.at_resource(verdict.problems)
@@ -167,13 +169,14 @@ async def patch_party_interaction(
 ) -> Response:
     """Change a resource by a JSON merge patch (RFC 7396); what it said before stays readable as a revision.
 
-    `id`, `href` and `creationDate` stay, as do the mandatory members and the id of the first channel.
+    `id`, `href` and `creationDate` stay, as do the mandatory members, the id of the first channel and the customer.
     """
     raw = await bodies.read(request, cap=use.settings.max_batch_bytes)
     this = _id(party_interaction_id)
-    patch, problems = read(raw)
+    patch, problems = _read(raw, use)
     if problems:
-        raise MalformedBody("The body cannot be read:", problems=problems)
+        refusal = InvalidRequest if len(raw) > use.settings.max_event_bytes else MalformedBody
+        raise refusal("The body cannot be read:", problems=problems)
     now = answers.moment(datetime.now(UTC))
     async with reading(use.engine) as reader:
         received_at = (await interactions.by_id(reader, this)).received_at
@@ -212,6 +215,13 @@ async def delete_party_interaction(party_interaction_id: ResourceId, _: MayWrite
     async with writing(use.engine) as session:
         await enrich.delete(session, _id(party_interaction_id), generation=use.deployment.generation)
     return Response(status_code=HTTPStatus.NO_CONTENT)
+
+
+def _read(raw: bytes, use: Services) -> tuple[Any, list[Problem]]:
+    """What a body says, and what is wrong with it; one that is too large for an interaction is not looked into."""
+    if len(raw) > (most := use.settings.max_event_bytes):
+        return None, [Problem("", f"is {len(raw)} bytes long; at most {most} are taken")]
+    return read(raw)
 
 
 async def _listed(

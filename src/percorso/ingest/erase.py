@@ -3,7 +3,8 @@
 1. `documents`: in what is stored of others who were once seen with this customer, its identifiers are taken out.
 2. `quarantine`: refused items that name it go.
 3. `interactions`: they go with their keys, or are left as counts of nobody's.
-4. `rows`: so does whatever else stands in `personal.PLACES`; then the certificate is sealed.
+4. `rows`: so does whatever else stands in `personal.PLACES`, and what was to be told of it alone; then the certificate
+   is sealed.
 
 A process that ends in between leaves the rest to the next that looks; two at once do no harm.
 """
@@ -204,6 +205,11 @@ async def _rows(eraser: Eraser, session: WriteSession, erasure: Erasure, now: da
     }
     if words := await erasing.overwrite_words(session, traces.in_bytes(erasure.identities), traces.GONE):
         found["words"] = words
+    pattern = traces.in_text(erasure.identities)
+    if ended := await erasing.end_subscriptions(
+        session, lambda query: traces.in_query(query, erasure.identities, pattern)
+    ):
+        found["subscriptions"] = ended
     return _Part("rows" if any(found.values()) else "done", None, found)
 
 

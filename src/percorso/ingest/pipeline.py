@@ -78,13 +78,25 @@ class Pipeline:
             verdicts.insert(index, Verdict.rejected(rejection.id, rejection.problems))
         return _counted(verdicts)
 
-    async def refuse(self, items: Sequence[tuple[bytes, Sequence[Problem]]], *, format: str) -> list[Verdict]:  # noqa: A002 - the column's name
+    async def refuse(
+        self,
+        items: Sequence[tuple[bytes, Sequence[Problem]]],
+        *,
+        format: str,  # noqa: A002 - the column's name
+        senders: Sequence[bytes | None] | None = None,
+    ) -> list[Verdict]:
         """Put items that cannot be made interactions into quarantine, with what is wrong with each.
+
+        `senders` say of each, as the JSON of an interaction, who sent it and whom it names, where the item itself says
+        so in another way; else an erasure of who is named there would not find it.
 
         Returns after the commit. Waits for room in the writer's queue; raises Unavailable where nothing can be taken.
         """
         received_at = datetime.now(UTC)
-        rejections = [self._rejection(payload, problems, received_at, format=format) for payload, problems in items]
+        rejections = [
+            self._rejection(payload, problems, received_at, format=format, mapped=sender)
+            for (payload, problems), sender in zip(items, senders or [None] * len(items), strict=True)
+        ]
         await self._writer.write((), rejections, wait=True)
         return _counted([Verdict.rejected(rejection.id, rejection.problems) for rejection in rejections])
 

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
+from urllib.parse import parse_qsl
 
 from percorso.ingest.identity import Identifiers
 from percorso.storage.erasures import Erased
@@ -41,6 +42,15 @@ def in_bytes(erased: Sequence[Erased]) -> Search:
     """
     found = [_by_itself(each, _escaped) if len(each.value) >= _LONG else _named(each) for each in erased]
     return Search("|".join(found), sorted({_needle(each) for each in erased}))
+
+
+def in_query(query: str, erased: Iterable[Erased], pattern: "re.Pattern[str]") -> bool:
+    """Whether a query string looks for one of these: the pattern finds it in a value, or a party's id is one."""
+    ids = {each.value.casefold() for each in erased} | {f"{each.kind}:{each.value}".casefold() for each in erased}
+    return any(
+        pattern.search(value) or (name.endswith("Party.id") and value.strip().casefold() in ids)
+        for name, value in ((name.strip(), value) for name, value in parse_qsl(query, keep_blank_values=True))
+    )
 
 
 def _by_itself(erased: Erased, spelt: Callable[[str], str]) -> str:

@@ -1,6 +1,6 @@
 """What an erasure does to the tables, a bounded part at a time; each function goes on where the last call ended."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -176,6 +176,19 @@ async def overwrite_words(session: WriteSession, search: Search, instead: str) -
             instead,
         )
     )
+
+
+async def end_subscriptions(session: WriteSession, names: Callable[[str], bool]) -> int:
+    """Forget the subscriptions whose query `names` someone, with all that they were still to be told; how many.
+
+    Reads all there are: they are few.
+    """
+    rows = await session.fetch("SELECT subscription_id, query FROM subscriptions WHERE query IS NOT NULL")
+    gone = [row["subscription_id"] for row in rows if names(row["query"])]
+    if gone:
+        await session.execute("DELETE FROM subscriptions WHERE subscription_id = ANY($1)", gone)
+        await session.execute("DELETE FROM deliveries WHERE subscription_id = ANY($1)", gone)
+    return len(gone)
 
 
 def _count(status: str) -> int:

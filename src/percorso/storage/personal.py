@@ -43,6 +43,7 @@ ELSEWHERE: Final[Mapping[str, str]] = {
     "counted_identities": "Hashes only; those of who is gone go once the hours are made anew that they counted in.",
     "rollups": "Counts and sketches of hashes: made anew, without who is gone, as the commit log names them.",
     "steps": "Hashes of hashes: made anew, without who is gone, as the commit log names them.",
+    "subscriptions": "Those that ask for who is gone, by an identifier in their query, end.",
     "words": "Those that hold an identifier are overwritten.",
     "commits": "Ids and hours only, and dropped after a while.",
     "erased_identities": "The tombstones themselves: salted hashes.",
