@@ -4,7 +4,7 @@ Details keep unknown members as they were sent; sentiment, feedback and attachme
 typed, and may be absent or null unless required.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Required
 
 from pydantic import ConfigDict, Field, FiniteFloat, GetPydanticSchema, WithJsonSchema, with_config
@@ -25,6 +25,13 @@ SelfServiceAction = Literal["login", "account_change", "order", "password_reset"
 PurchaseStatus = Literal["placed", "paid", "shipped", "returned", "refunded"]
 
 # The pattern comes first because a datetime alone would also take digits, dates and times without an offset.
+
+
+def rfc3339(moment: datetime) -> str:
+    """A moment as RFC 3339 has it: in UTC, to the millisecond."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 Moment = Annotated[
     datetime,
     GetPydanticSchema(

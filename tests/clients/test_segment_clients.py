@@ -60,7 +60,7 @@ def others() -> list[Call]:
 async def run(command: list[str], url: str, calls: list[Call]) -> None:
     """Let a client send these; it must end well."""
     if command[0] == NODE and not (HERE / "node_modules").exists():
-        pytest.skip("the clients are not there: run `npm ci` in tests/clients")
+        pytest.fail("the clients are not there: run `npm ci` in tests/clients")
     process = await asyncio.create_subprocess_exec(
         *command, url, KEY, cwd=HERE, stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,

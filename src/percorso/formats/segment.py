@@ -30,7 +30,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from msgspec import Raw
 
-from percorso.details import MOMENT_PATTERN
+from percorso.details import MOMENT_PATTERN, rfc3339
 from percorso.errors import Problem, RejectedInteraction
 from percorso.formats import segment_events
 from percorso.formats.segment_bodies import CALLS, UNREADABLE, Sent, decode_members, moment, read_loosely
@@ -192,19 +192,15 @@ def _time(document: Parts, said_: Object, sent: Sent, received_at: datetime) -> 
         wrong_by = received_at - sent_at
         if not EARLIEST <= wrong_by <= LATEST:
             try:
-                document["occurred_at"] = _rfc3339(original + wrong_by)
+                document["occurred_at"] = rfc3339(original + wrong_by)
             except OverflowError:
                 raise _refusal([Problem(f"/{name}", "is too far from now")]) from None
             return "", True
     if _as_sent(word):
         document["occurred_at"] = word
         return name, False
-    document["occurred_at"] = _rfc3339(original)
+    document["occurred_at"] = rfc3339(original)
     return "", False
-
-
-def _rfc3339(moment: datetime) -> str:
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _describe(document: Parts, type_: str, said_: Object, properties: Object, context: Object) -> None:

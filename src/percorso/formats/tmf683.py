@@ -34,6 +34,7 @@ from typing import Any, Final
 import msgspec
 
 from percorso.errors import Problem
+from percorso.formats.merge_patch import merged
 from percorso.formats.tmf683_reading import (
     MANDATORY,
     MOST_ID,
@@ -171,7 +172,7 @@ def enrichment(document: Mapping[str, Any], shown: Mapping[str, Any], patch: Any
     said = {name: value for name, value in patch.items() if name not in _FIXED}
     if patch.get("status", shown.get("status")) != shown.get("status"):
         said.setdefault("statusChangeDate", now)
-    after = _merged(shown, said)
+    after = merged(shown, said)
     problems = problems or list(wrong(after, whole=False))
     if not problems and _first_id(after) != _first_id(shown):
         problems = [Problem("/channel/0/id", "cannot be changed: the interaction is filed under it")]
@@ -306,20 +307,6 @@ def _short(given: Any) -> str | None:
 
 def _gone(patch: Object, name: str) -> bool:
     return name in patch and patch[name] is None
-
-
-def _merged(target: Mapping[str, Any], patch: Object) -> Object:
-    """A JSON merge patch applied: section 2 of RFC 7396."""
-    result = dict(target)
-    for name, value in patch.items():
-        if value is None:
-            result.pop(name, None)
-        elif isinstance(value, dict):
-            inner = result.get(name)
-            result[name] = _merged(inner if isinstance(inner, dict) else {}, value)
-        else:
-            result[name] = value
-    return result
 
 
 def _kind(reason: str) -> str:

@@ -9,6 +9,7 @@ from asyncpg.pgproto.pgproto import UUID
 
 from percorso import ids
 from percorso.errors import InvalidRequest, Problem, UnknownInteraction
+from percorso.formats.merge_patch import merged
 from percorso.ingest.compare import same
 from percorso.ingest.consent import said_by, status_of
 from percorso.ingest.validate import parse_patch
@@ -116,16 +117,3 @@ async def _log(
         identity_ids=[held.identity_id],
         interaction_ids=[interaction_id],
     )
-
-
-def merged(target: Any, patch: Any) -> Any:
-    """A JSON merge patch applied: section 2 of RFC 7396."""
-    if not isinstance(patch, Mapping):
-        return patch
-    result = dict(target) if isinstance(target, Mapping) else {}
-    for name, value in patch.items():
-        if value is None:
-            result.pop(name, None)
-        else:
-            result[name] = merged(result.get(name), value)
-    return result

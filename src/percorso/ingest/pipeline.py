@@ -12,6 +12,7 @@ from typing import Final
 from asyncpg.pgproto.pgproto import UUID
 
 from percorso import ids
+from percorso.details import rfc3339
 from percorso.errors import Problem, RejectedInteraction
 from percorso.formats.splitting import Line, Oversized
 from percorso.ingest import quarantine
@@ -139,7 +140,7 @@ class Pipeline:
         document = raw
         if occurred_at is None or sender_id is None:
             sender_id = sender_id or secrets.token_hex(16)
-            document = _completed(document, event, {"id": sender_id, "occurred_at": _rfc3339(received_at)})
+            document = _completed(document, event, {"id": sender_id, "occurred_at": rfc3339(received_at)})
         source = event["source"]
         channel = event["channel"]
         occurred_ms = ids.unix_ms(occurred_at or received_at)
@@ -186,7 +187,3 @@ def _completed(document: bytes, event: Interaction, assigned: Mapping[str, str])
     if event.keys() & missing.keys():
         return json.dumps(json.loads(document) | missing, ensure_ascii=False).encode()
     return document.replace(b"{", b"{" + json.dumps(missing)[1:-1].encode() + b",", 1)
-
-
-def _rfc3339(moment: datetime) -> str:
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

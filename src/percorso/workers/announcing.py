@@ -9,7 +9,6 @@ import json
 import uuid
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Final
 
@@ -17,6 +16,7 @@ import msgspec
 from asyncpg.pgproto.pgproto import UUID
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from percorso.details import rfc3339
 from percorso.formats import tmf683, tmf683_asked, tmf683_events
 from percorso.formats.tmf683_events import CREATED, DELETED, EVENTS
 from percorso.queries import deliveries as queries
@@ -62,7 +62,7 @@ def payload(settings: Settings) -> Payload:
                 return None
             resource = _resource(found, base)
         event = tmf683_events.event(
-            delivery.event, event_id=str(delivery.delivery_id), at=_moment(delivery.at), resource=resource
+            delivery.event, event_id=str(delivery.delivery_id), at=rfc3339(delivery.at), resource=resource
         )
         return msgspec.json.encode(event)
 
@@ -168,10 +168,6 @@ def _resource(told: Told, base: str) -> Mapping[str, object]:
     return tmf683.resource(
         json.loads(told.document),
         interaction_id=str(told.interaction_id),
-        received_at=_moment(told.received_at),
+        received_at=rfc3339(told.received_at),
         base=base,
     )
-
-
-def _moment(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
