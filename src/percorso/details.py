@@ -24,14 +24,13 @@ VisitPurpose = Literal["browse", "purchase", "return", "pickup", "service", "app
 SelfServiceAction = Literal["login", "account_change", "order", "password_reset", "download", "other"]
 PurchaseStatus = Literal["placed", "paid", "shipped", "returned", "refunded"]
 
-# The pattern comes first because a datetime alone would also take digits, dates and times without an offset.
-
 
 def rfc3339(moment: datetime) -> str:
     """A moment as RFC 3339 has it: in UTC, to the millisecond."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+# The pattern comes first because a datetime alone would also take digits, dates and times without an offset.
 Moment = Annotated[
     datetime,
     GetPydanticSchema(
