@@ -116,6 +116,7 @@ async def test_what_an_epoch_made_a_process_forget_is_recalled(
     services: Services, database: Database, database_url: str, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("percorso.ingest.writer._RECALL_EVERY_SECONDS", 0.5)
+    await until(lambda: not _recalling())
     await take(services, make(customer=ANNA))
     await database.execute("UPDATE identity_epoch SET epoch = epoch + 1")
 
