@@ -56,9 +56,9 @@ test-server: $(READY) $(CLIENTS)
 ## make lock          pin all dependencies anew, with hashes
 lock: $(READY)
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	  pyproject.toml -o requirements.lock $(ARGS)
+	  pyproject.toml --extra tracing -o requirements.lock $(ARGS)
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	  pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock $(ARGS)
+	  pyproject.toml --extra tracing --group dev -c requirements.lock -o requirements-dev.lock $(ARGS)
 
 ## make clean         remove what the other targets made, but for .percorso, which has your data
 clean:
