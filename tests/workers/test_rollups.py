@@ -14,9 +14,9 @@ from happenings import Happenings
 from percorso.http.services import Services
 from percorso.ingest import reconcile
 from percorso.ingest.reconcile import Act
-from percorso.queries import followers
+from percorso.queries import followers, refreshing
 from percorso.queries.recounting import FOLLOWER
-from percorso.storage.database import reading, writing
+from percorso.storage.database import ReadSession, reading, writing
 from percorso.storage.erasures import Asked, Mode
 from percorso.storage.linking import Guards
 from percorso.workers import hours, rollups
@@ -268,3 +268,15 @@ async def test_what_rollups_are_made_of_is_looked_up_in_indexes(database: Databa
     assert "rollups_pkey" in plan, plan
     for part in ("scope", "dimension", "level", "start"):
         assert part in plan.partition("Index Cond")[2], plan
+
+
+async def test_however_many_interactions_are_named_no_link_is_held_against_all_of_them(database: Database) -> None:
+    seen: list[Any] = []
+    database.add_query_logger(seen.append)
+    await refreshing.linked_by(ReadSession(database), [UUID(bytes(16))], [UUID(bytes(16))])
+    await asyncio.sleep(0)
+    database.remove_query_logger(seen.append)
+    asked = seen[-1]
+    await database.execute("SET plan_cache_mode = force_generic_plan")
+    plan = str(await database.fetch(f"EXPLAIN {asked.query}", *asked.args))
+    assert "hashed SubPlan" in plan, plan

@@ -1,16 +1,19 @@
 """The events that are sent: rich ones of some 800 bytes, cheap to make, the same number always giving the same event.
 
 Customers come from a population and return; most are known by one identifier, some by two or three. There are 300
-touchpoints, and the moments are spread over the last 90 days, unless more is asked for.
+touchpoints, and the moments are spread over the last 90 days, unless more or fewer are asked for.
 """
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from math import ceil
 from typing import Final
 
 POPULATION: Final = 100_000
 TOUCHPOINTS: Final = 300
 DAYS: Final = 90
+LIVE_DAYS: Final = 1 / 24
+"""The time over which events are spread that are sent as they happen."""
 
 _MOMENTS: Final = 4096
 _MASK: Final = (1 << 64) - 1
@@ -76,10 +79,10 @@ _BY_KIND: Final = TOUCHPOINTS // len(_KINDS)
 class Events:
     """The events of one source, numbered; `now` is the end of the `days` they are spread over, `population` of whom."""
 
-    def __init__(self, source: str, now: datetime, *, days: int = DAYS, population: int = POPULATION) -> None:
+    def __init__(self, source: str, now: datetime, *, days: float = DAYS, population: int = POPULATION) -> None:
         self._source = source.encode()
         self._population = population
-        self._times = -(-days // DAYS)
+        self._times = ceil(days / DAYS)
         """As many moments as there are in 90 days, so many times."""
         step = timedelta(days=days) / (_MOMENTS * self._times)
         self._moments = [

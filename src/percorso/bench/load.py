@@ -20,7 +20,7 @@ from datetime import datetime
 from time import perf_counter
 from typing import Any, Final, Literal, TypeVar, cast
 
-from percorso.bench.events import Events
+from percorso.bench.events import DAYS, Events
 from percorso.bench.responses import Answer, Answers
 
 PATIENCE_SECONDS: Final = 30
@@ -40,7 +40,8 @@ class Load:
 
     `kind`: one event a request (`single`), a JSON array of `batch` events (`batch`), a batch of Segment's calls of as
     many (`segment`), all `count` events in one request (`ndjson`); or the `paths` in turn, read (`get`) or posted to
-    with the `bodies` (`post`). Events are those of `source` as of `now`, from number `first`.
+    with the `bodies` (`post`). Events are those of `source` over the `days` up to `now`, from number
+    `first`.
     """
 
     kind: Literal["single", "batch", "segment", "ndjson", "get", "post"]
@@ -49,6 +50,7 @@ class Load:
     connections: int
     source: str = ""
     now: str = ""
+    days: float = DAYS
     first: int = 0
     batch: int = 1000
     count: int | None = None
@@ -95,7 +97,7 @@ class _Work:
         self.latencies = array("d")
         self.missing: list[tuple[int, int]] = []
         self.lost_connections = 0
-        self._events = Events(load.source, datetime.fromisoformat(load.now)) if load.now else None
+        self._events = Events(load.source, datetime.fromisoformat(load.now), days=load.days) if load.now else None
         self._head = (
             "Host: 127.0.0.1\r\nAuthorization: Bearer " + load.key + "\r\nAccept: application/json\r\n"
         ).encode()

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 from urllib.parse import quote
 
 from percorso.bench import limits, processes
+from percorso.bench.events import DAYS
 from percorso.bench.limits import Copied, Copy, HaveRead, Read
 from percorso.bench.load import Load, Loaded, on_fast_loop
 from percorso.bench.place import Place
@@ -103,6 +104,7 @@ def post(
     seconds: float | None = None,
     first: int | None = None,
     count: int | None = None,
+    days: float = DAYS,
     stores: bool = True,
 ) -> Run:
     """Post events of this source, those after the last unless `first` says; `stores`: they enter the ledger."""
@@ -114,6 +116,7 @@ def post(
         source=source,
         batch=batch,
         now=place.now,
+        days=days,
         first=place.ledger.following(source) if first is None else first,
         count=count,
         seconds=seconds,

@@ -7,6 +7,7 @@ from time import perf_counter
 from typing import Any, Final
 from urllib.parse import urlencode
 
+from percorso.bench.events import LIVE_DAYS
 from percorso.bench.limits import connected
 from percorso.bench.load import on_fast_loop, percentiles
 from percorso.bench.place import Place
@@ -83,7 +84,7 @@ def funnel(place: Place, options: Options, *, days: int) -> Iterator[Pair]:
 
 
 def ingest(place: Place, options: Options) -> Iterator[Pair]:
-    """Batches while rollups are kept, against batches while they are not; the other workers run in both.
+    """Batches of what happens now while rollups are kept, and while they are not; the other workers run in both.
 
     Each side goes first in every other round: the first one stores into what the second finds grown.
     """
@@ -92,7 +93,9 @@ def ingest(place: Place, options: Options) -> Iterator[Pair]:
         runs = {}
         for name in names:
             with servers(place, name) as (server,):
-                runs[name] = post(place, server, "batch", "bench-rollups", connections=4, seconds=seconds)
+                runs[name] = post(
+                    place, server, "batch", "bench-rollups", connections=4, seconds=seconds, days=LIVE_DAYS
+                )
         names.reverse()
         held = runs[WITHOUT_ROLLUPS]
         if counts:

@@ -21,13 +21,14 @@ async def linked_by(
     """The identities that these interactions newly linked with strong ones among those that they are stored under.
 
     A weak identity that is seen with a second person belongs to the first no more, whom the commit log does not name.
-    Relies on the primary key of identity_links and on `identity_links_identity_b_idx`.
+    Relies on the primary key of identity_links and on `identity_links_identity_b_idx`. Of interactions there may be
+    hundreds of thousands: `IS TRUE` has them hashed once, where each link would be held against all of them.
     """
     rows = await session.fetch(
         "SELECT l.other FROM identities s CROSS JOIN LATERAL ("
         "SELECT identity_b AS other, interaction_id FROM identity_links WHERE identity_a = s.identity_id "
         "UNION ALL SELECT identity_a, interaction_id FROM identity_links WHERE identity_b = s.identity_id) AS l "
-        "WHERE s.identity_id = ANY($1) AND s.strong AND l.interaction_id = ANY($2)",
+        "WHERE s.identity_id = ANY($1) AND s.strong AND (l.interaction_id IN (SELECT unnest($2::uuid[]))) IS TRUE",
         list(identity_ids),
         list(interaction_ids),
     )
