@@ -17,6 +17,7 @@ from percorso.formats import tmf683, tmf683_asked
 from percorso.formats.tmf683_events import EVENTS
 from percorso.http import answers
 from percorso.http.access import MayRead
+from percorso.http.callers import key_of
 from percorso.http.documents.tmf683 import Hub, documented
 from percorso.http.payloads import given, request_body
 from percorso.http.services import Use
@@ -78,7 +79,7 @@ async def create_hub(key: MayRead, use: Use, body: Annotated[HubBody, Depends(gi
         callback=body.callback,
         query=query,
         secret=f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}",
-        key_id=key.key_id,
+        key_id=key_of(key),
         created_at=datetime.now(UTC),
     )
     async with writing(use.engine) as session:
@@ -105,7 +106,7 @@ async def delete_hub(
         this = UUID(uuid.UUID(hub_id).bytes)
     except ValueError:
         raise NotFound("No subscription of this key has this id.") from None
-    by = None if "admin" in key.scopes else key.key_id
+    by = None if "admin" in key.scopes else key_of(key)
     async with writing(use.engine) as session:
         if not await deliveries.unsubscribe(session, this, protocol=PROTOCOL, key_id=by):
             raise NotFound("No subscription of this key has this id.")
