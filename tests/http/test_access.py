@@ -278,3 +278,14 @@ async def test_a_key_of_any_characters_is_only_wrong(client: httpx.AsyncClient) 
     for key in (b"\xff\xfe", "ключ".encode(), b"x" * 20_000, b"a b", b"'; --"):
         answer = await client.get("/v1/keys", headers={b"Authorization": b"Bearer " + key})
         check_problem(answer, 401, "unauthorized")
+
+
+async def test_a_key_that_is_no_text_or_too_long_is_only_wrong(client: httpx.AsyncClient) -> None:
+    del client.headers["Authorization"]
+    for key in ("\\ud800", "eyJ\\ud800.x.y", "x" * 100_000, "é" * 600):
+        body = b'{"userId": "u", "messageId": "m", "writeKey": "%b"}' % key.encode()
+        answer = await client.post("/segment/v1/page", content=body)
+        assert answer.status_code in {400, 401, 413}, answer.text
+    for key in ("%ED%A0%80", "a" * 5000, "%00", "eyJ.%F0%9F.x"):
+        answer = await client.post(f"/v1/cloudevents?access_token={key}", content=b"{}")
+        check_problem(answer, 401, "unauthorized")

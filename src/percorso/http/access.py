@@ -45,7 +45,7 @@ class Keys:
 
     async def valid(self, key: str) -> Caller | None:
         """Who calls with this key, where it is valid or was so `seconds` ago."""
-        if len(key) > _LONGEST_KEY:
+        if len(key) > _LONGEST_KEY or not _fit(key):
             return None
         caller = await self._known(hash_key(key))
         now = time()
@@ -95,6 +95,11 @@ class Keys:
         if not asking.cancelled():
             # Where it failed, whoever waits is told; where no one does, the next request asks again.
             asking.exception()
+
+
+def _fit(key: str) -> bool:
+    """Whether a key is text: JSON, in which some send theirs, can spell halves of characters."""
+    return key.isascii() or not any("\ud800" <= each <= "\udfff" for each in key)
 
 
 def _caller(key: ApiKey, until: datetime | None) -> Caller:

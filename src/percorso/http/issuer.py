@@ -19,6 +19,7 @@ from jwt import PyJWK
 from jwt.exceptions import PyJWTError
 
 from percorso.errors import Unavailable
+from percorso.ops import metrics
 from percorso.settings import Settings
 
 _log = structlog.get_logger("percorso.tokens")
@@ -101,8 +102,10 @@ class IssuerKeys:
             keys = _read(document, self._settings.jwt_algorithms)
         except Exception as error:  # noqa: BLE001 - whatever it is, it may pass
             why = str(error) if isinstance(error, _NotFetched) else type(error).__name__
+            metrics.ISSUER_FETCHES.labels("failed").inc()
             _log.warning("the keys of the issuer of tokens could not be fetched", why=why, kept=len(self._keys))
             return
+        metrics.ISSUER_FETCHES.labels("fetched").inc()
         self._keys, self._fetched = keys, monotonic()
 
     async def _discovered(self) -> str:

@@ -34,7 +34,7 @@ _Refused = (PyJWTError, ValueError, TypeError, OverflowError, RecursionError)
 
 def is_token(given: str) -> bool:
     """Whether this is a token by its form: a JSON object in base64url, and two dots."""
-    return given.startswith("eyJ") and given.count(".") == 2  # noqa: PLR2004 - of three parts
+    return given.isascii() and given.startswith("eyJ") and given.count(".") == 2  # noqa: PLR2004 - of three parts
 
 
 class Tokens:
