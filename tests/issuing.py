@@ -77,11 +77,19 @@ class Issuer:
         }
         return {name: value for name, value in (usual | others).items() if value is not None}
 
-    def token(self, scope: str = "", *, kid: str = "one", headers: dict[str, Any] | None = None, **claims: Any) -> str:
-        """A token with these scopes, signed with this key."""
+    def token(
+        self,
+        scope: str = "",
+        *,
+        kid: str = "one",
+        headers: dict[str, Any] | None = None,
+        others: dict[str, Any] | None = None,
+        **claims: Any,
+    ) -> str:
+        """A token with these scopes, signed with this key; `others` are claims whose names are no Python names."""
         algorithm, key = self.signing[kid]
         given = {name: value for name, value in ({"kid": kid} | (headers or {})).items() if value is not None}
-        return jwt.encode(self.claims(scope, **claims), key, algorithm=algorithm, headers=given)
+        return jwt.encode(self.claims(scope, **claims, **(others or {})), key, algorithm=algorithm, headers=given)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer one request."""

@@ -177,7 +177,7 @@ async def test_limits_that_would_not_hold_are_refused(client: httpx.AsyncClient)
     made = await new_key(client, "read")
     answer = await client.patch(f"/v1/keys/{made['id']}", json={"sources": ["crm"]})
     assert pointers(check_problem(answer, 422, "invalid_request")) == ["/sources"]
-    for body, wrong in (
+    cases: list[tuple[Item, list[str]]] = [
         ({"sources": []}, ["/sources"]),
         ({"sources": ["x" * 129]}, ["/sources/0"]),
         ({"channels": ["telepathy"]}, ["/channels/0"]),
@@ -187,7 +187,8 @@ async def test_limits_that_would_not_hold_are_refused(client: httpx.AsyncClient)
         ({"name": "token:me"}, ["/name"]),
         ({"name": None}, ["/name"]),
         ({"scopes": ["admin"]}, ["/scopes"]),
-    ):
+    ]
+    for body, wrong in cases:
         answer = await client.patch(f"/v1/keys/{made['id']}", json=body)
         assert pointers(check_problem(answer, 422, "invalid_request")) == wrong, body
         if wrong != ["/scopes"]:
@@ -287,7 +288,7 @@ async def test_the_bootstrap_key_that_was_rotated_away_does_not_come_back(databa
         newest = await client.post(f"/v1/keys/{key['id']}/rotate", json={"overlap": "0s"}, headers=bearer(new))
     async with running(database_url) as (_, client):
         assert await status(client, KEY) == 401
-        client.headers |= bearer(newest.json()["key"])
+        client.headers.update(bearer(newest.json()["key"]))
         assert len(await items_at(client, "/v1/keys")) == 1
 
 

@@ -76,7 +76,7 @@ async def test_scopes_are_read_from_the_claim_and_by_the_words_that_the_settings
             (7, 403),
         ):
             assert await status(client, issuer.token(realm_access={"roles": roles})) == expected, roles
-        assert await status(client, issuer.token(**{"realm_access.roles": ["reader"]})) == 200
+        assert await status(client, issuer.token(others={"realm_access.roles": ["reader"]})) == 200
         assert await status(client, issuer.token("read", realm_access="reader")) == 403
 
 
@@ -147,11 +147,11 @@ async def test_a_customer_can_be_named_by_another_claim_and_kind(database_url: s
     given = {"jwt_customer_claim": "https://shop.example/customer", "jwt_customer_kind": "crm_id"}
     async with issuing() as issuer, running(database_url, **given, **issuer.settings) as (_, client):
         await store(client, make(customer={"crm_id": "A-1"}))
-        token = issuer.token("customer", **{"https://shop.example/customer": "A-1"})
+        token = issuer.token("customer", others={"https://shop.example/customer": "A-1"})
         assert await status(client, token, journey_of("crm_id:A-1")) == 200
         assert await status(client, token, journey_of("crm_id:A-2")) == 403
         for value in (None, 17, ["A-1"], "", " ", {"id": "A-1"}):
-            unnamed = issuer.token("customer", **{"https://shop.example/customer": value})
+            unnamed = issuer.token("customer", others={"https://shop.example/customer": value})
             assert await refused(client, unnamed) == "The token does not name its customer."
 
 

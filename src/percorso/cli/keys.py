@@ -75,7 +75,9 @@ def list_() -> None:
     """List every key, those revoked included."""
     with with_database(settings_with()) as settings:
         keys = asyncio.run(_all(settings))
-    table = Table(Column("id", min_width=36), "name", "scopes", "limits", "created", "last used", "expires", "revoked", box=None)
+    table = Table(
+        Column("id", min_width=36), "name", "scopes", "limits", "created", "last used", "expires", "revoked", box=None
+    )
     for key in keys:
         limits = " ".join([*(f"source={each}" for each in key.sources or ()), *(key.channels or ())])
         moments = map(_moment, (key.created_at, key.last_used_at, key.expires_at, key.revoked_at))
