@@ -30,7 +30,7 @@ def private(algorithm: str) -> Private:
     return generate_private_key(SECP256R1()) if algorithm == "ES256" else Ed25519PrivateKey.generate()
 
 
-def public(key: Private, kid: str | None, **members: Any) -> dict[str, Any]:
+def public(key: Private, kid: str | None, /, **members: Any) -> dict[str, Any]:
     """Its public key, as a member of a JWK set."""
     if isinstance(key, RSAPrivateKey):
         made = RSAAlgorithm.to_jwk(key.public_key(), as_dict=True)

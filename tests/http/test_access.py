@@ -84,6 +84,8 @@ NEEDED = {
     "revoke_key": "admin",
 }
 OPEN = {"check_live", "check_ready", "read_metrics", "greet_cloudevents", "read_segment_settings"}
+KEYED = {"create_hub", "delete_hub"}
+"""What lasts, and so needs a key that can be revoked."""
 TMF = "/tmf-api/"
 """Where paths begin whose errors are not problem documents."""
 
@@ -154,7 +156,7 @@ async def credentials(client: httpx.AsyncClient, issuer: Issuer, database: Datab
 def may(shown: str, name: str) -> int:
     """What a route answers to such a sender: 200 stands for whatever is neither 401 nor 403."""
     if shown.rpartition(" ")[2] in {NEEDED[name], "admin"}:
-        return 200
+        return 403 if name in KEYED and "token" in shown else 200
     return 403 if " may " in shown or shown in {"a token without scopes", "a token of a customer"} else 401
 
 
@@ -286,6 +288,6 @@ async def test_a_key_that_is_no_text_or_too_long_is_only_wrong(client: httpx.Asy
         body = b'{"userId": "u", "messageId": "m", "writeKey": "%b"}' % key.encode()
         answer = await client.post("/segment/v1/page", content=body)
         assert answer.status_code in {400, 401, 413}, answer.text
-    for key in ("%ED%A0%80", "a" * 5000, "%00", "eyJ.%F0%9F.x"):
+    for key in ("%ED%A0%80", "a" * 5000, "eyJ.%F0%9F.x"):
         answer = await client.post(f"/v1/cloudevents?access_token={key}", content=b"{}")
         check_problem(answer, 401, "unauthorized")

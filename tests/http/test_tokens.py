@@ -21,7 +21,7 @@ from percorso.settings import Settings
 from support import Make, running
 from writing import Database, until
 
-TOUCHPOINTS = "/v1/touchpoints"
+SEGMENTS = "/v1/segments"
 Service = tuple[Issuer, httpx.AsyncClient]
 
 
@@ -36,13 +36,13 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-async def status(client: httpx.AsyncClient, token: str, path: str = TOUCHPOINTS) -> int:
+async def status(client: httpx.AsyncClient, token: str, path: str = SEGMENTS) -> int:
     return (await client.get(path, headers=bearer(token))).status_code
 
 
 async def refused(client: httpx.AsyncClient, token: str) -> str:
     """The token is not taken; what is said of it."""
-    answer = await client.get(TOUCHPOINTS, headers=bearer(token))
+    answer = await client.get(SEGMENTS, headers=bearer(token))
     detail: str = check_problem(answer, 401, "unauthorized")["detail"]
     assert answer.headers["www-authenticate"].startswith("Bearer")
     return detail
@@ -84,12 +84,13 @@ async def test_a_customers_token_reads_their_own_journey_and_summary_and_nothing
     service: Service, make: Make
 ) -> None:
     issuer, client = service
-    await store(client, make(customer={"email": "anna@example.com", "crm_id": "A-1"}), make(channel="web"))
+    await store(client, make(customer={"crm_id": "A-1"}), make(customer={"email": "anna@example.com", "crm_id": "A-1"}))
+    await store(client, make(channel="web"))
     await store(client, make(customer={"email": "beppe@example.com"}))
     anna = bearer(issuer.token("customer", sub="Anna@Example.com"))
     read = await client.get(journey_of("email:anna@example.com"), headers=anna)
     assert read.status_code == 200
-    assert len(read.json()["items"]) == 2
+    assert len(read.json()["items"]) == 3
     assert (await client.get("/v1/customers/email:ANNA@example.com/summary", headers=anna)).status_code == 200
     said = set()
     for path in (
@@ -104,7 +105,7 @@ async def test_a_customers_token_reads_their_own_journey_and_summary_and_nothing
         "/v1/customers/email:anna@example.com/identity",
         "/v1/customers/email:anna@example.com",
         "/v1/customers",
-        TOUCHPOINTS,
+        SEGMENTS,
         "/v1/keys",
     ):
         answer = await client.get(path, headers=anna)
@@ -314,7 +315,7 @@ async def test_the_header_is_sent_once_or_refused(service: Service, make: Make) 
         for path in ("/v1/interactions", "/v1/cloudevents", "/segment/v1/page", "/v1/interactions/batch"):
             answer = await client.post(path, json=make(), headers=twice)
             check_problem(answer, 401, "unauthorized")
-        check_problem(await client.get(TOUCHPOINTS, headers=twice), 401, "unauthorized")
+        check_problem(await client.get(SEGMENTS, headers=twice), 401, "unauthorized")
 
 
 async def test_without_an_issuer_no_token_is_taken(client: httpx.AsyncClient) -> None:
@@ -396,7 +397,7 @@ async def test_keys_outlive_an_issuer_that_is_down_for_as_long_as_the_settings_s
         assert await status(client, issuer.token("read", jti="2")) == 200
         await until(lambda: len(issuer.asked) == 2)
         await later(client, 1000)
-        answer = await client.get(TOUCHPOINTS, headers=bearer(issuer.token("read", jti="3")))
+        answer = await client.get(SEGMENTS, headers=bearer(issuer.token("read", jti="3")))
         check_problem(answer, 503, "unavailable")
         assert answer.headers["retry-after"]
         issuer.down = False
@@ -421,7 +422,7 @@ async def test_an_issuer_that_is_down_at_first_or_answers_nonsense_is_asked_agai
         ):
             issuer.answers[JWKS] = answer
             assert await status(client, issuer.token("read")) == 503, answer[1][:40]
-            assert (await client.get(TOUCHPOINTS)).status_code == 200
+            assert (await client.get(SEGMENTS)).status_code == 200
             await later(client, 100)
         good.clear()
         assert await status(client, issuer.token("read")) == 200

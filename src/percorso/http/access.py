@@ -13,7 +13,7 @@ from fastapi.security.base import SecurityBase
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from percorso.errors import Forbidden, Unauthorized
-from percorso.http.callers import Caller
+from percorso.http.callers import Caller, key_of
 from percorso.http.tokens import Tokens, is_token
 from percorso.ingest.allowed import Allowed
 from percorso.queries import api_keys
@@ -129,9 +129,13 @@ def authorization(request: Request) -> tuple[str, str]:
 
 
 class May(SecurityBase):
-    """A dependency: the caller, whose key or token has one of these scopes; `admin` has them all."""
+    """A dependency: the caller, whose key or token has one of these scopes; `admin` has them all.
 
-    def __init__(self, *scopes: Scope) -> None:
+    Where they must be `keyed`, a token is not enough: for what lasts, which ends with a key and would outlive a token.
+    """
+
+    def __init__(self, *scopes: Scope, keyed: bool = False) -> None:
+        self._keyed = keyed
         self._scopes = frozenset((*scopes, "admin"))
         self._needed = f"One of these scopes is needed: {', '.join(sorted(self._scopes))}."
         self.model = BearerModel(
@@ -154,6 +158,8 @@ class May(SecurityBase):
             self.require_own(request, caller.customer)
         elif self._scopes.isdisjoint(caller.scopes):
             raise Forbidden(self._needed)
+        if self._keyed:
+            key_of(caller)
         return caller
 
     def require_own(self, request: Request, customer: UUID) -> None:  # noqa: ARG002 - `own.py` needs them
@@ -181,6 +187,7 @@ async def _who(request: Request, key: str) -> Caller:
 
 MayIngest = Annotated[Caller, Depends(May("ingest"))]
 MayRead = Annotated[Caller, Depends(May("read"))]
+MaySubscribe = Annotated[Caller, Depends(May("read", keyed=True))]
 MayWrite = Annotated[Caller, Depends(May("write"))]
 MayPrivacy = Annotated[Caller, Depends(May("privacy"))]
 MayAdminister = Annotated[Caller, Depends(May())]

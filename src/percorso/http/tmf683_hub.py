@@ -16,7 +16,7 @@ from percorso.errors import InvalidRequest, NotFound, Problem
 from percorso.formats import tmf683, tmf683_asked
 from percorso.formats.tmf683_events import EVENTS
 from percorso.http import answers
-from percorso.http.access import MayRead
+from percorso.http.access import MaySubscribe
 from percorso.http.callers import key_of
 from percorso.http.documents.tmf683 import Hub, documented
 from percorso.http.payloads import given, request_body
@@ -59,7 +59,7 @@ class HubBody(BaseModel):
     responses=documented(Hub, 408, 413, 415, status=201, says="Registered; the secret is shown this once."),
     openapi_extra=request_body(HubBody),
 )
-async def create_hub(key: MayRead, use: Use, body: Annotated[HubBody, Depends(given(HubBody))]) -> Response:
+async def create_hub(key: MaySubscribe, use: Use, body: Annotated[HubBody, Depends(given(HubBody))]) -> Response:
     """Have the events of what is committed from now on posted to a callback, until it takes them with a 2xx.
 
     Each is posted again, later and later, for three days where it is not taken; it keeps its `eventId`. It is signed as
@@ -99,7 +99,7 @@ async def create_hub(key: MayRead, use: Use, body: Annotated[HubBody, Depends(gi
     responses=documented(None, 404, status=204, says="Ended; what was still to be told is not."),
 )
 async def delete_hub(
-    hub_id: Annotated[str, Path(max_length=256, description="The subscription's id.")], key: MayRead, use: Use
+    hub_id: Annotated[str, Path(max_length=256, description="The subscription's id.")], key: MaySubscribe, use: Use
 ) -> Response:
     """End a subscription that was made with the same key; an `admin` key ends any."""
     try:
