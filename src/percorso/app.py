@@ -16,11 +16,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from percorso.http import exports, interactions, openapi, problems, routers
 from percorso.http.access import SCOPES, Keys
 from percorso.http.analysing import Places
+from percorso.http.issuer import IssuerKeys
+from percorso.http.last_used import LastUsed
 from percorso.http.middleware import Bounded, EncodedSlashes, Observed
 from percorso.http.parameters import only_known
 from percorso.http.recorder import Recorder
 from percorso.http.routing import Direct
 from percorso.http.services import Services
+from percorso.http.tokens import Tokens
 from percorso.ingest.erase import Eraser
 from percorso.ingest.identity import Identifiers
 from percorso.ingest.pipeline import Pipeline
@@ -131,6 +134,10 @@ async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) ->
         writer = writer_class(connect, settings, identifiers, generation=this.generation)
         await writer.start()
         await recorder.start()
+        keys = Keys(engine, settings.key_cache_seconds)
+        last_used = LastUsed(engine, keys)
+        await last_used.start()
+        issuer = None if settings.jwt_issuer is None else IssuerKeys(settings)
         try:
             yield Services(
                 settings=settings,
@@ -140,7 +147,8 @@ async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) ->
                 identifiers=identifiers,
                 writer=writer,
                 pipeline=Pipeline(settings, this, identifiers, writer),
-                keys=Keys(engine, settings.key_cache_seconds),
+                keys=keys,
+                tokens=None if issuer is None else Tokens(settings, issuer, identifiers, salt=this.salt),
                 recorder=recorder,
                 eraser=Eraser(engine, this, identifiers),
                 exports=asyncio.Semaphore(exports.AT_ONCE),
@@ -148,8 +156,11 @@ async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) ->
                 schema=schema.newest(),
             )
         finally:
+            if issuer is not None:
+                await issuer.close()
             await writer.stop()
             await recorder.stop()
+            await last_used.stop()
             _log.info("stopped; everything taken is committed")
     finally:
         await analytics.close()

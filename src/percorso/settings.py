@@ -1,12 +1,13 @@
 """Every knob, described. Each is read from the environment as `PERCORSO_<NAME>`, or from a `.env` file."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self, get_args
 
-from pydantic import Field, PositiveInt, SecretStr
+from pydantic import Field, PositiveInt, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Bytes = Annotated[int, Field(gt=0)]
+_Granted = Literal["ingest", "read", "write", "privacy", "admin", "customer"]
 
 
 class Settings(BaseSettings):
@@ -111,6 +112,58 @@ class Settings(BaseSettings):
     )
     shared_days: PositiveInt = Field(7, description="The days over which `PERCORSO_SHARED_CUSTOMERS` counts.")
     key_cache_seconds: PositiveInt = Field(5, description="How long a revoked key may still work in a running process.")
+    jwt_issuer: str | None = Field(
+        None,
+        min_length=1,
+        description="Whose tokens (JWT) are taken beside keys, exactly as `iss` in them says it. Unset: none are.",
+    )
+    jwt_audience: str | None = Field(
+        None, min_length=1, description="What `aud` of a token must name; needed where an issuer is named."
+    )
+    jwt_jwks_url: str | None = Field(
+        None,
+        pattern="^https?://",
+        description="Where the issuer's public keys are, as a JWK set. Unset: where the issuer's "
+        "`/.well-known/openid-configuration` says.",
+    )
+    jwt_algorithms: tuple[Literal["RS256", "ES256", "EdDSA"], ...] = Field(
+        ("RS256", "ES256", "EdDSA"), min_length=1, description="The signatures that are taken, as JSON."
+    )
+    jwt_leeway_seconds: int = Field(
+        30, ge=0, le=300, description="How far the issuer's clock may be off, for `exp`, `nbf` and `iat`."
+    )
+    jwt_scope_claim: str = Field(
+        "scope",
+        min_length=1,
+        description="The claim that says what the caller may: words divided by spaces, or a list. Dots lead into "
+        "objects, as in `realm_access.roles`.",
+    )
+    jwt_scopes: dict[str, tuple[_Granted, ...]] = Field(
+        {f"percorso:{each}": (each,) for each in get_args(_Granted)},
+        description="The scopes that each word of that claim gives, as JSON. `customer` limits the token, whatever "
+        "else it has, to the journey and the summary of one customer.",
+    )
+    jwt_customer_claim: str = Field(
+        "sub", min_length=1, description="The claim that names this customer by an identifier."
+    )
+    jwt_customer_kind: str = Field(
+        "user_id", pattern="^[a-z][a-z0-9_]{0,63}$", description="The kind of this identifier, such as `email`."
+    )
+    jwt_name_claim: str | None = Field(
+        None,
+        min_length=1,
+        description="The claim that stands for the caller in the audit log and wherever it is said who did something, "
+        "after `token:`. It should name programs, not persons, such as `client_id`. Unset: a keyed hash of `sub`.",
+    )
+    jwt_refresh_seconds: PositiveInt = Field(
+        300, description="The issuer's keys are fetched anew after so long: a key that it withdrew is taken no longer."
+    )
+    jwt_refetch_seconds: PositiveInt = Field(
+        30, description="How often they are fetched at most, whatever key a token names."
+    )
+    jwt_stale_seconds: PositiveInt = Field(
+        6 * 3600, description="How long keys that were fetched are taken while the issuer does not answer."
+    )
     audit_reads: float = Field(
         1, ge=0, le=1, description="The fraction of reads of a single customer that the audit log names; 0 is none."
     )
@@ -150,3 +203,11 @@ class Settings(BaseSettings):
         "it off where callers could reach through it what they cannot reach themselves.",
     )
     drain_seconds: PositiveInt = Field(30, description="How long a stop waits for requests in progress.")
+
+    @model_validator(mode="after")
+    def _audience_is_named(self) -> Self:
+        if self.jwt_issuer is not None and self.jwt_audience is None:
+            raise ValueError(
+                "PERCORSO_JWT_AUDIENCE is needed with PERCORSO_JWT_ISSUER: else tokens for others are taken"
+            )
+        return self

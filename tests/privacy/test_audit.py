@@ -190,26 +190,27 @@ async def test_the_log_can_be_searched(client: httpx.AsyncClient, database: Data
     desk = {"Authorization": f"Bearer {made['key']}"}
     for customer, headers in ((ANNA, {}), (beppe, desk), (ANNA, desk)):
         await client.get(f"/v1/customers/{customer}", headers=headers)
-    await recorded(database, 3)
+    await recorded(database, 4)
     path = "/v1/audit"
 
     async def seqs(**params: Any) -> list[int]:
         return [item["seq"] for item in await items_at(client, path, **params)]
 
-    assert await seqs() == [3, 2, 1]
-    assert await seqs(subject=ANNA) == [3, 1]
-    assert await seqs(subject=beppe, actor="desk") == [2]
-    assert await seqs(actor="desk") == [3, 2]
-    assert await seqs(act="read", actor="bootstrap") == [1]
+    assert await seqs() == [4, 3, 2, 1]
+    assert await seqs(subject=ANNA) == [4, 2]
+    assert await seqs(subject=beppe, actor="desk") == [3]
+    assert await seqs(actor="desk") == [4, 3]
+    assert await seqs(act="read", actor="bootstrap") == [2]
+    assert await seqs(act="key_made") == [1]
     assert await seqs(act="merged") == []
     assert await seqs(subject="email:nobody@example.com") == []
     second = (await items_at(client, path))[1]
-    at = await database.fetchval("SELECT at FROM audit_log WHERE seq = 2")
-    assert await seqs(**{"from": at.isoformat()}) == [3, 2]
-    assert await seqs(to=at.isoformat()) == [1]
+    at = await database.fetchval("SELECT at FROM audit_log WHERE seq = 3")
+    assert await seqs(**{"from": at.isoformat()}) == [4, 3]
+    assert await seqs(to=at.isoformat()) == [2, 1]
     assert second["actor"] == "desk"
     assert second["key_id"] == made["id"]
-    assert [[item["seq"] for item in page] async for page in walk(client, path, limit=2)] == [[3, 2], [1]]
+    assert [[item["seq"] for item in page] async for page in walk(client, path, limit=3)] == [[4, 3, 2], [1]]
 
 
 async def test_what_joins_later_is_found_under_either(

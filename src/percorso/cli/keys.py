@@ -2,23 +2,39 @@
 
 import asyncio
 import uuid
-from typing import Annotated
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
 
 import typer
 from asyncpg.pgproto.pgproto import UUID
+from pydantic import ValidationError
+from pydantic_core import PydanticCustomError
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from percorso.cli.running import engine_of, settings_with, with_database
-from percorso.errors import StartupError
+from percorso.errors import Problem, StartupError
 from percorso.http.access import SCOPES
+from percorso.http.key_bodies import KeyBody, overlap, unlimited
+from percorso.ingest.validate import sentence
 from percorso.queries import api_keys
 from percorso.queries.api_keys import ApiKey
 from percorso.settings import Settings
 from percorso.storage import api_keys as store
-from percorso.storage.database import reading, writing
+from percorso.storage import audit
+from percorso.storage.audit import Entry
+from percorso.storage.database import WriteSession, reading, writing
 
-app = typer.Typer(help="Make, list and revoke the keys with which services and front ends call.", no_args_is_help=True)
+app = typer.Typer(
+    help="Make, list, rotate and revoke the keys with which services and front ends call.", no_args_is_help=True
+)
+
+_ACTOR = "percorso keys"
+"""Who stands in the audit log."""
+_NO_KEY = "No valid key has this id: see `percorso keys list`."
+
+KeyId = Annotated[uuid.UUID, typer.Argument(help="The key's id, from `percorso keys list`.")]
 
 
 @app.command()
@@ -27,14 +43,29 @@ def create(
     scope: Annotated[
         list[str], typer.Option(help=f"What it may do: {', '.join(SCOPES)}. May be repeated; admin may do everything.")
     ],
+    source: Annotated[
+        list[str] | None, typer.Option(help="A source it may ingest interactions of; none: any. May be repeated.")
+    ] = None,
+    channel: Annotated[
+        list[str] | None, typer.Option(help="A channel it may ingest interactions of; none: any. May be repeated.")
+    ] = None,
+    expires_at: Annotated[
+        str | None, typer.Option(help="When it ends, such as 2027-01-01T00:00:00Z; none: it does not.")
+    ] = None,
 ) -> None:
     """Make a key and print it: it can be read nowhere afterwards."""
-    unknown = sorted(set(scope) - set(SCOPES))
-    if unknown:
-        raise StartupError(f"There is no scope {unknown[0]!r}: choose from {', '.join(SCOPES)}.")
+    wanted = _wanted(
+        {
+            "name": name,
+            "scopes": scope,
+            "sources": source or None,
+            "channels": channel or None,
+            "expires_at": expires_at,
+        }
+    )
     key = store.generate()
     with with_database(settings_with()) as settings:
-        key_id = asyncio.run(_create(settings, name, scope, key))
+        key_id = asyncio.run(_create(settings, wanted, key))
     typer.echo(f"{key}")
     typer.echo(f"Key {key_id} for {name}, with {', '.join(scope)}. It is not shown again.", err=True)
 
@@ -44,26 +75,78 @@ def list_() -> None:
     """List every key, those revoked included."""
     with with_database(settings_with()) as settings:
         keys = asyncio.run(_all(settings))
-    table = Table("id", "name", "scopes", "created", "revoked", box=None)
+    table = Table(
+        Column("id", min_width=36), "name", "scopes", "limits", "created", "last used", "expires", "revoked", box=None
+    )
     for key in keys:
-        revoked = "" if key.revoked_at is None else f"{key.revoked_at:%Y-%m-%d %H:%M}"
-        table.add_row(str(key.key_id), key.name, " ".join(key.scopes), f"{key.created_at:%Y-%m-%d %H:%M}", revoked)
+        limits = " ".join([*(f"source={each}" for each in key.sources or ()), *(key.channels or ())])
+        moments = map(_moment, (key.created_at, key.last_used_at, key.expires_at, key.revoked_at))
+        table.add_row(str(key.key_id), key.name, " ".join(key.scopes), limits, *moments)
     Console().print(table)
 
 
 @app.command()
-def revoke(key_id: Annotated[uuid.UUID, typer.Argument(help="The key's id, from `percorso keys list`.")]) -> None:
+def rotate(
+    key_id: KeyId,
+    overlap_: Annotated[
+        str,
+        typer.Option("--overlap", help="How long the secrets it had stay valid, such as 24h; 0s ends them at once."),
+    ] = "24h",
+) -> None:
+    """Give a key a new secret and print it; the one it had stays valid for a while."""
+    try:
+        length = overlap(overlap_)
+    except PydanticCustomError as error:
+        raise StartupError(f"--overlap {error.message()}.") from None
+    key = store.generate()
+    with with_database(settings_with()) as settings:
+        done = asyncio.run(_rotate(settings, UUID(key_id.bytes), key, length))
+    if not done:
+        raise StartupError(_NO_KEY)
+    typer.echo(f"{key}")
+    typer.echo(f"The new secret of key {key_id}; those it had end in {overlap_}. It is not shown again.", err=True)
+
+
+@app.command()
+def revoke(key_id: KeyId) -> None:
     """Revoke a key; running services may take it for a few seconds more."""
     with with_database(settings_with()) as settings:
         done = asyncio.run(_revoke(settings, UUID(key_id.bytes)))
     if not done:
-        raise StartupError("No valid key has this id: see `percorso keys list`.")
+        raise StartupError(_NO_KEY)
     typer.echo("Revoked.")
 
 
-async def _create(settings: Settings, name: str, scopes: list[str], key: str) -> UUID:
+def _wanted(given: Mapping[str, Any]) -> KeyBody:
+    """What a new key is to be; StartupError says what is wrong with it."""
+    unknown = sorted(set(given["scopes"]) - set(SCOPES))
+    if unknown:
+        raise StartupError(f"There is no scope {unknown[0]!r}: choose from {', '.join(SCOPES)}.")
+    try:
+        wanted = KeyBody.model_validate(given)
+    except ValidationError as error:
+        problems = [
+            Problem("/".join(map(str, each["loc"])), sentence(each)) for each in error.errors(include_url=False)
+        ]
+        raise StartupError("The key cannot be made as it is wanted.", problems=problems) from None
+    if problems := unlimited(wanted.scopes, wanted.limits):
+        raise StartupError("The key cannot be limited so.", problems=problems)
+    return wanted
+
+
+def _moment(at: datetime | None) -> str:
+    return "" if at is None else f"{at:%Y-%m-%d %H:%M}"
+
+
+async def _record(session: WriteSession, act: str, key_id: UUID, **said: Any) -> None:
+    await audit.record(session, [Entry(act, datetime.now(UTC), {"key_id": str(key_id), **said}, actor=_ACTOR)])
+
+
+async def _create(settings: Settings, wanted: KeyBody, key: str) -> UUID:
     async with engine_of(settings) as engine, writing(engine) as session:
-        return await store.create(session, name=name, scopes=scopes, key=key)
+        key_id = await store.create(session, name=wanted.name, scopes=wanted.scopes, key=key, **wanted.limits)
+        await _record(session, "key_made", key_id, scopes=list(wanted.scopes), limits=sorted(wanted.limits))
+        return key_id
 
 
 async def _all(settings: Settings) -> list[ApiKey]:
@@ -71,6 +154,17 @@ async def _all(settings: Settings) -> list[ApiKey]:
         return await api_keys.all_keys(session)
 
 
+async def _rotate(settings: Settings, key_id: UUID, key: str, length: timedelta) -> bool:
+    async with engine_of(settings) as engine, writing(engine) as session:
+        done = await store.rotate(session, key_id, key=key, old_until=datetime.now(UTC) + length)
+        if done:
+            await _record(session, "key_rotated", key_id, overlap_seconds=int(length.total_seconds()))
+        return done
+
+
 async def _revoke(settings: Settings, key_id: UUID) -> bool:
     async with engine_of(settings) as engine, writing(engine) as session:
-        return await store.revoke(session, key_id)
+        done = await store.revoke(session, key_id)
+        if done:
+            await _record(session, "key_revoked", key_id)
+        return done

@@ -59,16 +59,19 @@ _BODY = {
 )
 async def store_interactions(
     request: Request,
-    _: MayIngest,
+    key: MayIngest,
     use: Use,
     results: Results = "failed",
 ) -> Response:
     """Store a JSON array of interactions, or newline-delimited JSON (`application/x-ndjson`) of any length.
 
-    One bad item never fails the rest. To send a batch again, with the same ids, is safe.
+    One bad item never fails the rest. One that the key may not send is rejected, and nothing of it is kept. To send a
+    batch again, with the same ids, is safe.
     """
     chunks = _lines(request, use) if bodies.media_type(request) in NDJSON else _array(request, use)
-    return await receipt(chunks, lambda chunk: use.pipeline.take(chunk, wait=True), every=results == "all")
+    return await receipt(
+        chunks, lambda chunk: use.pipeline.take(chunk, wait=True, allowed=key.allowed), every=results == "all"
+    )
 
 
 async def receipt(

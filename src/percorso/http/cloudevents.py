@@ -17,6 +17,7 @@ from percorso.formats.cloudevents import Mapped, Refused
 from percorso.formats.splitting import split_array
 from percorso.http import answers, batches, bodies, interactions
 from percorso.http.access import May
+from percorso.http.callers import Caller
 from percorso.http.documents import examples
 from percorso.http.documents.base import answers as documented
 from percorso.http.documents.cloudevents import BODY, Handshake
@@ -24,11 +25,11 @@ from percorso.http.documents.interactions import Receipt
 from percorso.http.parameters import only_known
 from percorso.http.routing import DirectRoute
 from percorso.http.services import Services, Use
+from percorso.ingest.allowed import Allowed
 from percorso.ingest.document import read
 from percorso.ingest.identity import Identifiers
 from percorso.ingest.pipeline import Pipeline
 from percorso.ingest.verdict import Verdict
-from percorso.queries.api_keys import ApiKey
 from percorso.queries.interactions import Found
 
 router = APIRouter(
@@ -49,8 +50,8 @@ class MayDeliver(May):
         access_token: Annotated[
             str | None, Query(description="The key, for senders that cannot send it as a header.")
         ] = None,
-    ) -> ApiKey:
-        """Raise Unauthorized or Forbidden, or give the key."""
+    ) -> Caller:
+        """Raise Unauthorized or Forbidden, or give the caller."""
         if access_token is not None and "authorization" not in request.headers:
             return await self.checked(request, access_token.strip())
         return await super().__call__(request)
@@ -77,7 +78,7 @@ _ONE_OR_MANY: Final = {
 )
 async def store_cloudevents(
     request: Request,
-    _: Annotated[ApiKey, Depends(MayDeliver("ingest"))],
+    key: Annotated[Caller, Depends(MayDeliver("ingest"))],
     use: Use,
     results: batches.Results = "failed",
 ) -> Response:
@@ -94,11 +95,12 @@ async def store_cloudevents(
     if mode == "batch":
 
         async def take(chunk: Sequence[bytes]) -> list[Verdict]:
-            return await _take(use.pipeline, [(raw, _structured(raw, most)) for raw in chunk], wait=True)
+            events = [(raw, _structured(raw, most)) for raw in chunk]
+            return await _take(use.pipeline, events, key.allowed, wait=True)
 
         return await batches.receipt(_chunks(body, use), take, every=results == "all")
     event = (body, _structured(body, most)) if mode == "structured" else _binary(request, body, most)
-    [verdict] = await _take(use.pipeline, [event], wait=False)
+    [verdict] = await _take(use.pipeline, [event], key.allowed, wait=False)
     answer = interactions.answered(verdict)
     if "access_token" in request.query_params:
         answer.headers["Cache-Control"] = "no-store"
@@ -155,7 +157,7 @@ def _binary(request: Request, body: bytes, most: int) -> Read:
     return raw, _structured(raw, len(raw))
 
 
-async def _take(pipeline: Pipeline, events: Sequence[Read], *, wait: bool) -> list[Verdict]:
+async def _take(pipeline: Pipeline, events: Sequence[Read], allowed: Allowed | None, *, wait: bool) -> list[Verdict]:
     """The verdicts on these events, in order."""
     mapped = [(raw, found) for raw, found in events if isinstance(found, Mapped)]
     refused = [(raw, found.problems) for raw, found in events if isinstance(found, Refused)]
@@ -165,9 +167,10 @@ async def _take(pipeline: Pipeline, events: Sequence[Read], *, wait: bool) -> li
         received=[raw for raw, _ in mapped],
         format=FORMAT,
         retold=lambda index, problem: mapped[index][1].retold(problem),
+        allowed=allowed,
     )
     verdicts = iter([_erased(verdict, found) for verdict, (_, found) in zip(taken, mapped, strict=True)])
-    refusals = iter(await pipeline.refuse(refused, format=FORMAT) if refused else ())
+    refusals = iter(await pipeline.refuse(refused, format=FORMAT, allowed=allowed) if refused else ())
     return [next(verdicts if isinstance(found, Mapped) else refusals) for _, found in events]
 
 

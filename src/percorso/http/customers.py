@@ -15,6 +15,7 @@ from percorso.http.documents.cloudevents import PAGE
 from percorso.http.documents.customers import CustomerDocument
 from percorso.http.documents.interactions import Journey
 from percorso.http.negotiation import chosen
+from percorso.http.own import MayReadOwn
 from percorso.http.parameters import Cursor, Details, Filtered, TheCustomer, narrowed, only_known
 from percorso.http.routing import DirectRoute
 from percorso.http.services import Use
@@ -49,7 +50,7 @@ def _form(request: Request) -> str:
 )
 async def read_journey(
     request: Request,
-    key: MayRead,
+    key: MayReadOwn,
     customer: TheCustomer,
     filters: Filtered,
     use: Use,

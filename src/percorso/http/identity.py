@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from percorso.errors import Decided, InvalidRequest, Problem
 from percorso.http import answers
 from percorso.http.access import MayRead, MayWrite
+from percorso.http.callers import Caller
 from percorso.http.documents.base import answers as documented
 from percorso.http.documents.identity import Customers, IdentityDocument, Suspected, SuspicionDocument
 from percorso.http.parameters import (
@@ -31,7 +32,6 @@ from percorso.ingest import reconcile
 from percorso.ingest.reconcile import Act
 from percorso.queries import customers, suspicions
 from percorso.queries import identity as identities
-from percorso.queries.api_keys import ApiKey
 from percorso.queries.identity import Identifier, Link
 from percorso.queries.suspicions import Suspicion, Why
 from percorso.storage import audit
@@ -287,7 +287,7 @@ def _hashed(use: Services, reason: str) -> bytes:
     return audit.reason_hash(use.deployment.salt, reason)
 
 
-def _act(use: Services, key: ApiKey, reason: str) -> Act:
+def _act(use: Services, key: Caller, reason: str) -> Act:
     return Act(key.name, reason, use.deployment.generation, Guards.of(use.settings))
 
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
 from percorso import ids
-from percorso.errors import Conflict, Erased, RejectedInteraction, Unavailable
+from percorso.errors import Conflict, Erased, Forbidden, RejectedInteraction, Unavailable
 from percorso.http import answers, bodies
 from percorso.http.access import MayIngest, MayRead, MayWrite
 from percorso.http.documents.base import answers as documented
@@ -32,10 +32,10 @@ _PATCH = {
 }
 
 
-async def store_interaction(request: Request, _: MayIngest, use: Use) -> Response:
+async def store_interaction(request: Request, key: MayIngest, use: Use) -> Response:
     """Store one interaction. It is answered after the commit; to send it again, with the same `id`, is safe."""
     body = await bodies.read(request, cap=use.settings.max_batch_bytes)
-    [verdict] = await use.pipeline.take([body])
+    [verdict] = await use.pipeline.take([body], allowed=key.allowed)
     return answered(verdict)
 
 
@@ -46,6 +46,8 @@ def answered(verdict: Verdict) -> Response:
             "The interaction names someone who was erased. Nothing of it is kept, and it need not be sent again.",
             problems=verdict.problems,
         )
+    if verdict.forbidden:
+        raise Forbidden("The key may not send this: see `errors`. Nothing of it is kept.", problems=verdict.problems)
     if verdict.status == "rejected":
         raise RejectedInteraction(
             "The interaction cannot be stored as it is: see `errors`. It is kept in quarantine.",

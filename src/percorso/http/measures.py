@@ -15,6 +15,7 @@ from percorso.http import answers
 from percorso.http.access import MayRead
 from percorso.http.documents.base import answers as documented
 from percorso.http.documents.measured import CustomerSummary, Episodes
+from percorso.http.own import MayReadOwn
 from percorso.http.parameters import Cursor, Limit, Order, Ranged, TheCustomer, only_known, position
 from percorso.http.routing import DirectRoute
 from percorso.http.services import Use
@@ -48,7 +49,7 @@ Gap = Annotated[
     response_class=Response,
     responses=documented(CustomerSummary, 404, says="The summary."),
 )
-async def read_summary(request: Request, key: MayRead, customer: TheCustomer, within: Ranged, use: Use) -> Response:
+async def read_summary(request: Request, key: MayReadOwn, customer: TheCustomer, within: Ranged, use: Use) -> Response:
     """Sum up all contact with this customer, and how the relationship stands.
 
     That is: how much contact, by what means and when; who waits for an answer; whether matters were settled, or the

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from percorso.errors import InvalidRequest, Problem
 from percorso.http import answers
 from percorso.http.access import MayWrite
+from percorso.http.callers import Caller
 from percorso.http.documents.base import answers as documented
 from percorso.http.documents.operations import OneTouchpoint
 from percorso.http.parameters import Slug
@@ -16,7 +17,6 @@ from percorso.http.payloads import given, request_body
 from percorso.http.recorder import entry
 from percorso.http.services import Services, Use
 from percorso.http.touchpoints import document_of
-from percorso.queries.api_keys import ApiKey
 from percorso.storage import audit, merging
 from percorso.storage.database import WriteSession, reading, writing
 from percorso.storage.merging import Act, Changed
@@ -110,7 +110,7 @@ async def unmerge_touchpoint(
     return await _now(use, slug)
 
 
-async def _record(session: WriteSession, act: str, key: ApiKey, changed: Changed, reason: str, use: Services) -> None:
+async def _record(session: WriteSession, act: str, key: Caller, changed: Changed, reason: str, use: Services) -> None:
     ids = {"touchpoint": changed.touchpoint_id, "into": changed.into_id}
     hashed = audit.reason_hash(use.deployment.salt, reason)
     await audit.record(session, [entry(act, key, None, ids, reason=hashed)])

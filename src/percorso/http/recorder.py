@@ -20,8 +20,8 @@ from fastapi import Request
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from percorso.errors import Unavailable
+from percorso.http.callers import Caller
 from percorso.ops import logs, metrics
-from percorso.queries.api_keys import ApiKey
 from percorso.storage import audit
 from percorso.storage.audit import Entry
 from percorso.storage.database import is_away, writing
@@ -38,9 +38,9 @@ _LONGEST_SECONDS: Final = 3.0
 
 
 def entry(
-    act: str, key: ApiKey, subject: UUID | None, details: Mapping[str, Any], *, reason: bytes | None = None
+    act: str, key: Caller, subject: UUID | None, details: Mapping[str, Any], *, reason: bytes | None = None
 ) -> Entry:
-    """An act of the holder of this key, to be recorded in the transaction that does it; `reason` as its keyed hash."""
+    """An act of this caller, to be recorded in the transaction that does it; `reason` as its keyed hash."""
     told = dict(details) if reason is None else {**details, "reason": reason.hex()}
     return Entry(act, datetime.now(UTC), told, subject, actor=key.name, key_id=key.key_id)
 
@@ -57,7 +57,7 @@ class Recorder:
         self._closing = False
         self._task: asyncio.Task[None] | None = None
 
-    def read(self, request: Request, key: ApiKey, subject: UUID) -> None:
+    def read(self, request: Request, key: Caller, subject: UUID) -> None:
         """Put down that this request shows its caller what is held of this customer, or of one of its interactions.
 
         `subject` is any identity of the customer. Raises Unavailable where it cannot be put down.

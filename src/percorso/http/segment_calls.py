@@ -19,6 +19,7 @@ from fastapi.security.base import SecurityBase
 from percorso import ids
 from percorso.errors import (
     Erased,
+    Forbidden,
     InvalidRequest,
     NotFound,
     Problem,
@@ -30,7 +31,8 @@ from percorso.formats import segment, segment_bodies
 from percorso.formats.segment import Call
 from percorso.formats.segment_bodies import BATCHES, CALLS, Sent
 from percorso.http import answers, bodies, problems
-from percorso.http.access import May
+from percorso.http.access import May, authorization
+from percorso.http.callers import Caller
 from percorso.http.documents.base import answers as documented
 from percorso.http.documents.segment_calls import BODY, SegmentSettings, SegmentSuccess
 from percorso.http.parameters import only_known
@@ -38,7 +40,6 @@ from percorso.http.routing import DirectRoute
 from percorso.http.services import Services, Use
 from percorso.ingest import say
 from percorso.ingest.verdict import Verdict
-from percorso.queries.api_keys import ApiKey
 from percorso.storage.database import writing
 from percorso.storage.traits import Trait, spelled
 
@@ -66,7 +67,7 @@ _PREFLIGHT: Final = problems.ANYONE | {
 class Delivery:
     """A body, and the key that it came with."""
 
-    key: ApiKey
+    key: Caller
     body: bytes
 
 
@@ -90,8 +91,7 @@ class _MayCall(SecurityBase):
 
     async def __call__(self, request: Request) -> Delivery:
         """Raise Unauthorized or Forbidden, or give the body with the key."""
-        kind, _, given = request.headers.get("authorization", "").partition(" ")
-        key = _key_of(kind.lower(), given.strip())
+        key = _key_of(*authorization(request))
         known = None if key is None else await self._may.checked(request, key)
         with _malformed_is_bad_request():
             body = await bodies.read_unlabelled(request, cap=_CAP if known else _CAP_OF_STRANGERS)
@@ -140,17 +140,21 @@ async def store_segment_calls(
     return Response(_SUCCESS, media_type="application/json", headers=problems.ANYONE)
 
 
-async def _store_all(sent: Sent, key: ApiKey, use: Services) -> None:
-    """Store all that can be stored; Unavailable where something is to be sent again."""
-    again = False
+async def _store_all(sent: Sent, key: Caller, use: Services) -> None:
+    """Store all that can be stored. Unavailable: something is to be sent again. Forbidden: some may not be sent."""
+    again = outside = False
     for begin in range(0, len(sent.calls), _CHUNK):
         chunk = Sent(sent.calls[begin : begin + _CHUNK], sent.type, sent.sent_at, sent.defaults)
-        again |= any(verdict.status == "retry" for verdict in await _store(chunk, key, use, wait=True))
+        verdicts = await _store(chunk, key, use, wait=True)
+        again |= any(verdict.status == "retry" for verdict in verdicts)
+        outside |= any(verdict.forbidden for verdict in verdicts)
     if again:
         raise Unavailable("Not all could be stored at this moment; to send the same again is safe.", retry_after=1)
+    if outside:
+        raise Forbidden("The key may not send some of these calls, of which nothing is kept; the others are stored.")
 
 
-async def _store(sent: Sent, key: ApiKey, use: Services, *, wait: bool) -> list[Verdict]:
+async def _store(sent: Sent, key: Caller, use: Services, *, wait: bool) -> list[Verdict]:
     """Store these calls, and say of the customers what they say; verdicts, those on what cannot be taken last."""
     taken: list[Call] = []
     originals: list[bytes] = []
@@ -174,17 +178,18 @@ async def _store(sent: Sent, key: ApiKey, use: Services, *, wait: bool) -> list[
             received=originals,
             format="segment",
             estimated={index for index, each in enumerate(taken) if each.estimated},
+            allowed=key.allowed,
         )
         if said := list(_said(taken, verdicts, key, received_at, use)):
             async with writing(use.engine) as session:
                 await say.traits_of_several(session, said, at=received_at, generation=use.deployment.generation)
     if refused:
-        verdicts += await use.pipeline.refuse(refused, format="segment", senders=senders)
+        verdicts += await use.pipeline.refuse(refused, format="segment", senders=senders, allowed=key.allowed)
     return verdicts
 
 
 def _said(
-    taken: Sequence[Call], verdicts: Sequence[Verdict], key: ApiKey, received_at: datetime, use: Services
+    taken: Sequence[Call], verdicts: Sequence[Verdict], key: Caller, received_at: datetime, use: Services
 ) -> Iterator[Trait]:
     """The traits that calls say, of the identity and as of the time that their interaction is stored under.
 
@@ -209,6 +214,8 @@ def _require_taken(verdicts: Sequence[Verdict]) -> None:
     [verdict] = verdicts
     if verdict.erased:
         raise Erased("The call names someone who was erased. Nothing of it is kept.", problems=verdict.problems)
+    if verdict.forbidden:
+        raise Forbidden("The key may not send this: see `errors`. Nothing of it is kept.", problems=verdict.problems)
     if verdict.status == "rejected":
         raise RejectedInteraction(
             "The call cannot be stored as it is: see `errors`. It is kept in quarantine.",

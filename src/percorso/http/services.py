@@ -12,6 +12,7 @@ from percorso.analytics.deadline import Deadline
 from percorso.http.access import Keys
 from percorso.http.analysing import Analysis, Places
 from percorso.http.recorder import Recorder
+from percorso.http.tokens import Tokens
 from percorso.ingest.erase import Eraser
 from percorso.ingest.identity import Identifiers
 from percorso.ingest.pipeline import Pipeline
@@ -33,7 +34,8 @@ _KEPT_BYTES: Final = 128 * 1024 * 1024
 class Services:
     """The parts of a running service.
 
-    `kept` are rollups that were read before; `measuring` is held while a customer's whole history is in memory.
+    `tokens` is None where no issuer of them is configured. `kept` are rollups that were read before; `measuring` is
+    held while a customer's whole history is in memory.
     """
 
     settings: Settings
@@ -44,6 +46,7 @@ class Services:
     writer: Writer
     pipeline: Pipeline
     keys: Keys
+    tokens: Tokens | None
     recorder: Recorder
     eraser: Eraser
     exports: asyncio.Semaphore

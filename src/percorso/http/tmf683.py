@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Final
@@ -14,6 +15,7 @@ from fastapi.responses import Response
 from percorso.errors import (
     Conflict,
     Erased,
+    Forbidden,
     InvalidRequest,
     MalformedBody,
     NotFound,
@@ -31,6 +33,7 @@ from percorso.http.parameters import takes_any
 from percorso.http.services import Analysing, Reads, Services, Use
 from percorso.ingest import enrich
 from percorso.ingest.document import read
+from percorso.ingest.verdict import Verdict
 from percorso.queries import interactions, party_interactions
 from percorso.queries.interactions import Found
 from percorso.storage.database import reading, writing
@@ -69,24 +72,17 @@ async def create_party_interaction(request: Request, key: MayIngest, use: Use) -
             problems = list(error.problems)
     if problems:
         [verdict] = await use.pipeline.refuse(
-            [(raw, problems)], format=_FORMAT, senders=[tmf683.sender(given, source=key.name)]
+            [(raw, problems)],
+            format=_FORMAT,
+            senders=[tmf683.sender(given, source=key.name)],
+            allowed=key.allowed,
         )
-        raise RejectedInteraction("It cannot be stored as it is. It is kept in quarantine:", problems=problems)
-    [verdict] = await use.pipeline.take([mapped], received=[raw], format=_FORMAT)
-    problems = tmf683.at_resource(verdict.problems)
-    if verdict.erased:
-        raise Erased("It names someone who was erased; nothing of it is kept.", problems=problems)
-    if verdict.status == "rejected":
-        raise RejectedInteraction("It cannot be stored as it is. It is kept in quarantine:", problems=problems)
-    if verdict.status == "retry" or verdict.interaction_id is None:
-        raise Unavailable("It cannot be stored at this moment.", retry_after=1)
-    if verdict.status == "conflict":
-        raise Conflict(
-            f"Another one with this external identifier is stored as {verdict.interaction_id}; PATCH that one."
-        )
+        _require_stored(verdict, problems)
+    [verdict] = await use.pipeline.take([mapped], received=[raw], format=_FORMAT, allowed=key.allowed)
+    interaction_id = _require_stored(verdict, tmf683.at_resource(verdict.problems))
     try:
         async with reading(use.engine) as session:
-            resource = _resource(await interactions.by_id(session, verdict.interaction_id), use)
+            resource = _resource(await interactions.by_id(session, interaction_id), use)
     except UnknownInteraction:
         raise Conflict("What this external identifier stands for was deleted; it does not come back.") from None
     if verdict.status == "duplicate":
@@ -215,6 +211,25 @@ async def delete_party_interaction(party_interaction_id: ResourceId, _: MayWrite
     async with writing(use.engine) as session:
         await enrich.delete(session, _id(party_interaction_id), generation=use.deployment.generation)
     return Response(status_code=HTTPStatus.NO_CONTENT)
+
+
+def _require_stored(verdict: Verdict, problems: Sequence[Problem]) -> UUID:
+    """The interaction that is stored; raises what says why it is not."""
+    if verdict.forbidden:
+        raise Forbidden(
+            "The key may not send this. Nothing of it is kept:", problems=tmf683.at_resource(verdict.problems)
+        )
+    if verdict.erased:
+        raise Erased("It names someone who was erased; nothing of it is kept.", problems=problems)
+    if verdict.status == "rejected":
+        raise RejectedInteraction("It cannot be stored as it is. It is kept in quarantine:", problems=problems)
+    if verdict.status == "retry" or verdict.interaction_id is None:
+        raise Unavailable("It cannot be stored at this moment.", retry_after=1)
+    if verdict.status == "conflict":
+        raise Conflict(
+            f"Another one with this external identifier is stored as {verdict.interaction_id}; PATCH that one."
+        )
+    return verdict.interaction_id
 
 
 def _read(raw: bytes, use: Services) -> tuple[Any, list[Problem]]:

@@ -16,7 +16,8 @@ from percorso.errors import InvalidRequest, NotFound, Problem
 from percorso.formats import tmf683, tmf683_asked
 from percorso.formats.tmf683_events import EVENTS
 from percorso.http import answers
-from percorso.http.access import MayRead
+from percorso.http.access import MaySubscribe
+from percorso.http.callers import key_of
 from percorso.http.documents.tmf683 import Hub, documented
 from percorso.http.payloads import given, request_body
 from percorso.http.services import Use
@@ -58,7 +59,7 @@ class HubBody(BaseModel):
     responses=documented(Hub, 408, 413, 415, status=201, says="Registered; the secret is shown this once."),
     openapi_extra=request_body(HubBody),
 )
-async def create_hub(key: MayRead, use: Use, body: Annotated[HubBody, Depends(given(HubBody))]) -> Response:
+async def create_hub(key: MaySubscribe, use: Use, body: Annotated[HubBody, Depends(given(HubBody))]) -> Response:
     """Have the events of what is committed from now on posted to a callback, until it takes them with a 2xx.
 
     Each is posted again, later and later, for three days where it is not taken; it keeps its `eventId`. It is signed as
@@ -78,7 +79,7 @@ async def create_hub(key: MayRead, use: Use, body: Annotated[HubBody, Depends(gi
         callback=body.callback,
         query=query,
         secret=f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}",
-        key_id=key.key_id,
+        key_id=key_of(key),
         created_at=datetime.now(UTC),
     )
     async with writing(use.engine) as session:
@@ -98,14 +99,14 @@ async def create_hub(key: MayRead, use: Use, body: Annotated[HubBody, Depends(gi
     responses=documented(None, 404, status=204, says="Ended; what was still to be told is not."),
 )
 async def delete_hub(
-    hub_id: Annotated[str, Path(max_length=256, description="The subscription's id.")], key: MayRead, use: Use
+    hub_id: Annotated[str, Path(max_length=256, description="The subscription's id.")], key: MaySubscribe, use: Use
 ) -> Response:
     """End a subscription that was made with the same key; an `admin` key ends any."""
     try:
         this = UUID(uuid.UUID(hub_id).bytes)
     except ValueError:
         raise NotFound("No subscription of this key has this id.") from None
-    by = None if "admin" in key.scopes else key.key_id
+    by = None if "admin" in key.scopes else key_of(key)
     async with writing(use.engine) as session:
         if not await deliveries.unsubscribe(session, this, protocol=PROTOCOL, key_id=by):
             raise NotFound("No subscription of this key has this id.")

@@ -16,6 +16,7 @@ from percorso.details import rfc3339
 from percorso.errors import Problem, RejectedInteraction
 from percorso.formats.splitting import Line, Oversized
 from percorso.ingest import quarantine
+from percorso.ingest.allowed import Allowed, forbidden
 from percorso.ingest.consent import said_by, status_of
 from percorso.ingest.identity import Identifiers
 from percorso.ingest.validate import parse
@@ -28,7 +29,7 @@ from percorso.storage.deployment import Deployment
 from percorso.storage.interactions import Row
 from percorso.storage.rejected import Rejection
 
-_outcome_of: Final = attrgetter("status", "erased")
+_outcome_of: Final = attrgetter("status", "erased", "forbidden")
 
 
 class Pipeline:
@@ -50,13 +51,14 @@ class Pipeline:
         format: str = "native",  # noqa: A002 - the column's name
         retold: Callable[[int, Problem], Problem] | None = None,
         estimated: Collection[int] = (),
+        allowed: Allowed | None = None,
     ) -> list[Verdict]:
         """Store these interactions, each given as JSON, and say of each, in order, what became of it.
 
         What was mapped from another `format` is given with what it was `received` as, item by item: that is what
         quarantine keeps of those it takes, and `retold` says of a problem of the item at an index where it stands in
         that. The times of those at the places `estimated` depend on when they were received: sent again, they say the
-        same with another time.
+        same with another time. Of what is not `allowed` nothing is kept.
 
         Returns after the commit. With `wait`, waits for room in the writer's queue; else raises Unavailable where there
         is none. Whatever is raised, nothing that was not committed has been acknowledged.
@@ -64,9 +66,12 @@ class Pipeline:
         received_at = datetime.now(UTC)
         rows: list[Row] = []
         rejections: dict[int, Rejection] = {}
+        outside: dict[int, Verdict] = {}
         for index, item in enumerate(items):
             outcome = self._prepare(item, received_at, item if received is None else received[index], format)
-            if isinstance(outcome, Row):
+            if allowed is not None and (wrong := _outside(allowed, item, outcome)):
+                outside[index] = forbidden([retold(index, each) for each in wrong] if retold else wrong)
+            elif isinstance(outcome, Row):
                 outcome.time_assigned |= index in estimated
                 rows.append(outcome)
             elif retold is None:
@@ -75,8 +80,9 @@ class Pipeline:
                 problems = [retold(index, problem) for problem in outcome.problems]
                 rejections[index] = replace(outcome, problems=problems)
         verdicts = await self._writer.write(rows, list(rejections.values()), wait=wait)
-        for index, rejection in rejections.items():
-            verdicts.insert(index, Verdict.rejected(rejection.id, rejection.problems))
+        refused = {index: Verdict.rejected(each.id, each.problems) for index, each in rejections.items()} | outside
+        for index in sorted(refused):
+            verdicts.insert(index, refused[index])
         return _counted(verdicts)
 
     async def refuse(
@@ -85,21 +91,28 @@ class Pipeline:
         *,
         format: str,  # noqa: A002 - the column's name
         senders: Sequence[bytes | None] | None = None,
+        allowed: Allowed | None = None,
     ) -> list[Verdict]:
         """Put items that cannot be made interactions into quarantine, with what is wrong with each.
 
         `senders` say of each, as the JSON of an interaction, who sent it and whom it names, where the item itself says
-        so in another way; else an erasure of who is named there would not find it.
+        so in another way; else an erasure of who is named there would not find it. Of what is seen not to be `allowed`
+        nothing is kept.
 
         Returns after the commit. Waits for room in the writer's queue; raises Unavailable where nothing can be taken.
         """
         received_at = datetime.now(UTC)
-        rejections = [
-            self._rejection(payload, problems, received_at, format=format, mapped=sender)
-            for (payload, problems), sender in zip(items, senders or [None] * len(items), strict=True)
-        ]
+        rejections: list[Rejection] = []
+        verdicts: list[Verdict] = []
+        for (payload, problems), sender in zip(items, senders or [None] * len(items), strict=True):
+            if allowed is not None and (wrong := allowed.outside_unread(payload if sender is None else sender)):
+                verdicts.append(forbidden(wrong))
+                continue
+            rejection = self._rejection(payload, problems, received_at, format=format, mapped=sender)
+            rejections.append(rejection)
+            verdicts.append(Verdict.rejected(rejection.id, rejection.problems))
         await self._writer.write((), rejections, wait=True)
-        return _counted([Verdict.rejected(rejection.id, rejection.problems) for rejection in rejections])
+        return _counted(verdicts)
 
     def _prepare(self, item: Line, received_at: datetime, received: Line, format: str) -> Row | Rejection:  # noqa: A002 - the column's name
         if isinstance(item, Oversized):
@@ -176,9 +189,16 @@ class Pipeline:
 
 def _counted(verdicts: list[Verdict]) -> list[Verdict]:
     """These verdicts, after they were counted for the metrics."""
-    for (status, erased), times in Counter(map(_outcome_of, verdicts)).items():
-        metrics.INTERACTIONS.labels("erased" if erased else status).inc(times)
+    for (status, erased, outside), times in Counter(map(_outcome_of, verdicts)).items():
+        metrics.INTERACTIONS.labels("erased" if erased else "forbidden" if outside else status).inc(times)
     return verdicts
+
+
+def _outside(allowed: Allowed, item: Line, outcome: Row | Rejection) -> list[Problem]:
+    """What of an item is not allowed, as far as it can be read."""
+    if isinstance(outcome, Row):
+        return [] if allowed.takes(outcome) else allowed.outside(outcome.source, outcome.channel)
+    return [] if isinstance(item, Oversized) else allowed.outside_unread(item)
 
 
 def _completed(document: bytes, event: Interaction, assigned: Mapping[str, str]) -> bytes:

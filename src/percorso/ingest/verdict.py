@@ -15,8 +15,9 @@ Status = Literal["stored", "duplicate", "conflict", "rejected", "retry"]
 class Verdict(msgspec.Struct, frozen=True, gc=False):
     """`stored`, `duplicate` and `conflict` name the interaction that is stored; `rejected` the quarantined item.
 
-    Of one that is `rejected` since it names someone who was `erased` nothing is kept, so that there is no item to name.
-    `retry` says that it could not be stored now, and that sending it again is safe.
+    Of one that is `rejected` since it names someone who was `erased`, or since its sender is `forbidden` to send it,
+    nothing is kept, so that there is no item to name. `retry` says that it could not be stored now, and that sending it
+    again is safe.
     """
 
     status: Status
@@ -26,6 +27,7 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
     rejection_id: UUID | None = None
     problems: Sequence[Problem] = ()
     erased: bool = False
+    forbidden: bool = False
 
     @classmethod
     def rejected(cls, rejection_id: UUID, problems: Sequence[Problem]) -> Self:

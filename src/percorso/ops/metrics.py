@@ -19,6 +19,9 @@ QUEUE_BYTES = Gauge("percorso_queue_bytes", "Bytes waiting for the writer.", mul
 WRITER_UP = Gauge("percorso_writer_up", "1 while the writer can reach the database.", multiprocess_mode="livemin")
 SHED = Counter("percorso_http_shed", "Requests refused since too many were in progress.")
 AUDITED = Counter("percorso_audited_reads", "Reads of a single customer written to the audit log.")
+ISSUER_FETCHES = Counter(
+    "percorso_issuer_fetches", "Times that the keys of the issuer of tokens were fetched, or could not be.", ["outcome"]
+)
 REQUESTS = Counter("percorso_http_requests", "Requests answered.", ["route", "method", "status"])
 REQUEST_SECONDS = Histogram(
     "percorso_http_request_seconds",

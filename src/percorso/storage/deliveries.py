@@ -123,10 +123,10 @@ async def put_off(
 
 
 async def drop_revoked(session: WriteSession) -> None:
-    """Forget the subscriptions of keys that were revoked, with all that they were still to be told."""
+    """Forget the subscriptions of keys that were revoked or have expired, with all that they were still to be told."""
     gone = await session.fetch(
-        "DELETE FROM subscriptions s USING api_keys k WHERE k.key_id = s.key_id AND k.revoked_at IS NOT NULL "
-        "RETURNING s.subscription_id"
+        "DELETE FROM subscriptions s USING api_keys k WHERE k.key_id = s.key_id "
+        "AND (k.revoked_at IS NOT NULL OR k.expires_at <= now()) RETURNING s.subscription_id"
     )
     if gone:
         await session.execute(

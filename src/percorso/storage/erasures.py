@@ -39,7 +39,7 @@ class Asked:
 
     at: datetime
     by: str
-    key_id: UUID
+    key_id: UUID | None
     reason_hash: bytes | None
     mode: Mode
 

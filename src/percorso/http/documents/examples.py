@@ -287,7 +287,12 @@ KEY: Final[Example] = {
     "id": "0b8f2a5e-6c1d-4f0e-9a77-2f64d1f0c3aa",
     "name": "crm-connector",
     "scopes": ["ingest"],
+    "sources": ["crm"],
+    "channels": None,
     "created_at": "2026-03-02T08:15:00.000Z",
+    "expires_at": None,
+    "last_used_at": "2026-11-23T07:59:00.000Z",
+    "rotated_until": None,
     "revoked_at": None,
 }
 NEW_KEY: Final[Example] = KEY | {"key": "pcs_…"}

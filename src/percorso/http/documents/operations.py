@@ -58,12 +58,19 @@ class KeyDocument(BaseModel):
     id: UUID
     name: str
     scopes: list[str]
+    sources: list[str] | None = Field(description="The sources it may ingest interactions of. Null: any.")
+    channels: list[str] | None = Field(description="The channels it may ingest interactions of. Null: any.")
     created_at: AwareDatetime
+    expires_at: AwareDatetime | None = Field(description="From then on it is not valid. Null: it does not end.")
+    last_used_at: AwareDatetime | None = Field(description="To the minute, and two minutes late at most.")
+    rotated_until: AwareDatetime | None = Field(
+        description="When the last of the secrets ends that it had before it was rotated. Null: none is valid."
+    )
     revoked_at: AwareDatetime | None
 
 
 class NewKey(KeyDocument):
-    """A new key; `key` is shown this once."""
+    """A key, new or rotated; `key` is shown this once."""
 
     model_config = like(examples.NEW_KEY)
 

@@ -151,6 +151,20 @@ api_keys = Table(
     Column("scopes", ARRAY(Text), nullable=False),
     Column("created_at", moment(), nullable=False, server_default=text("now()")),
     Column("revoked_at", moment()),
+    Column("sources", ARRAY(Text), comment="What it may send as; null is any source."),
+    Column("channels", ARRAY(Text), comment="The channels it may send; null is any."),
+    Column("expires_at", moment(), comment="From then on it is not valid; null is never."),
+    Column("last_used_at", moment(), comment="To the minute, and written a minute or two later."),
     UniqueConstraint("key_hash"),
     comment="Who may call.",
+)
+
+rotated_keys = Table(
+    "rotated_keys",
+    metadata,
+    Column("key_hash", LargeBinary, primary_key=True, comment="As in api_keys."),
+    Column("key_id", Uuid, nullable=False),
+    Column("valid_until", moment(), nullable=False, comment="Until then it is taken beside the new one."),
+    Index("rotated_keys_key_id_idx", "key_id"),
+    comment="Secrets that keys had before they were rotated.",
 )
