@@ -18,6 +18,7 @@ from percorso.http.access import SCOPES, Keys
 from percorso.http.analysing import Places
 from percorso.http.middleware import Bounded, EncodedSlashes, Observed
 from percorso.http.parameters import only_known
+from percorso.http.rates import Rates
 from percorso.http.recorder import Recorder
 from percorso.http.routing import Direct
 from percorso.http.services import Services
@@ -127,6 +128,10 @@ async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) ->
         async def connect() -> WriteSession:
             return WriteSession(await database.connect(url, settings, name="percorso-writer"))
 
+        async def connect_rates() -> WriteSession:
+            return WriteSession(await database.connect(url, settings, name="percorso-rates"))
+
+        rates = Rates(connect_rates, settings)
         recorder = Recorder(engine, settings.audit_reads)
         writer = writer_class(connect, settings, identifiers, generation=this.generation)
         await writer.start()
@@ -141,6 +146,7 @@ async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) ->
                 writer=writer,
                 pipeline=Pipeline(settings, this, identifiers, writer),
                 keys=Keys(engine, settings.key_cache_seconds),
+                rates=rates,
                 recorder=recorder,
                 eraser=Eraser(engine, this, identifiers),
                 exports=asyncio.Semaphore(exports.AT_ONCE),
@@ -150,6 +156,7 @@ async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) ->
         finally:
             await writer.stop()
             await recorder.stop()
+            await rates.close()
             _log.info("stopped; everything taken is committed")
     finally:
         await analytics.close()

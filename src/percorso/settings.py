@@ -111,6 +111,16 @@ class Settings(BaseSettings):
     )
     shared_days: PositiveInt = Field(7, description="The days over which `PERCORSO_SHARED_CUSTOMERS` counts.")
     key_cache_seconds: PositiveInt = Field(5, description="How long a revoked key may still work in a running process.")
+    key_rate: float | None = Field(
+        None,
+        gt=0,
+        le=1_000_000,
+        description="What a key may send a second, over all processes, where it has no rate of its own: each "
+        "interaction counts, and each other request. Beyond that it is answered 429. Unset: no limit.",
+    )
+    key_burst: PositiveInt | None = Field(
+        None, description="How many of those may gather and be sent at once. Unset: those of ten seconds."
+    )
     audit_reads: float = Field(
         1, ge=0, le=1, description="The fraction of reads of a single customer that the audit log names; 0 is none."
     )

@@ -27,14 +27,23 @@ def create(
     scope: Annotated[
         list[str], typer.Option(help=f"What it may do: {', '.join(SCOPES)}. May be repeated; admin may do everything.")
     ],
+    rate: Annotated[
+        float | None,
+        typer.Option(min=0.001, max=1_000_000, help="What it may send a second: interactions, and other requests."),
+    ] = None,
+    burst: Annotated[
+        int | None, typer.Option(min=1, max=100_000_000, help="What it may send at once; else the rate of ten seconds.")
+    ] = None,
 ) -> None:
     """Make a key and print it: it can be read nowhere afterwards."""
     unknown = sorted(set(scope) - set(SCOPES))
     if unknown:
         raise StartupError(f"There is no scope {unknown[0]!r}: choose from {', '.join(SCOPES)}.")
+    if burst is not None and rate is None:
+        raise StartupError("--burst needs a --rate.")
     key = store.generate()
     with with_database(settings_with()) as settings:
-        key_id = asyncio.run(_create(settings, name, scope, key))
+        key_id = asyncio.run(_create(settings, name, scope, key, rate, burst))
     typer.echo(f"{key}")
     typer.echo(f"Key {key_id} for {name}, with {', '.join(scope)}. It is not shown again.", err=True)
 
@@ -44,10 +53,13 @@ def list_() -> None:
     """List every key, those revoked included."""
     with with_database(settings_with()) as settings:
         keys = asyncio.run(_all(settings))
-    table = Table("id", "name", "scopes", "created", "revoked", box=None)
+    table = Table("id", "name", "scopes", "created", "revoked", "rate", "burst", box=None)
     for key in keys:
         revoked = "" if key.revoked_at is None else f"{key.revoked_at:%Y-%m-%d %H:%M}"
-        table.add_row(str(key.key_id), key.name, " ".join(key.scopes), f"{key.created_at:%Y-%m-%d %H:%M}", revoked)
+        limit = ["" if each is None else f"{each:g}" for each in (key.rate, key.burst)]
+        table.add_row(
+            str(key.key_id), key.name, " ".join(key.scopes), f"{key.created_at:%Y-%m-%d %H:%M}", revoked, *limit
+        )
     Console().print(table)
 
 
@@ -61,9 +73,11 @@ def revoke(key_id: Annotated[uuid.UUID, typer.Argument(help="The key's id, from 
     typer.echo("Revoked.")
 
 
-async def _create(settings: Settings, name: str, scopes: list[str], key: str) -> UUID:
+async def _create(
+    settings: Settings, name: str, scopes: list[str], key: str, rate: float | None, burst: int | None
+) -> UUID:
     async with engine_of(settings) as engine, writing(engine) as session:
-        return await store.create(session, name=name, scopes=scopes, key=key)
+        return await store.create(session, name=name, scopes=scopes, key=key, rate=rate, burst=burst)
 
 
 async def _all(settings: Settings) -> list[ApiKey]:

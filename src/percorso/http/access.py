@@ -10,6 +10,7 @@ from fastapi.security.base import SecurityBase
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from percorso.errors import Forbidden, Unauthorized
+from percorso.http.rates import Rates
 from percorso.queries import api_keys
 from percorso.queries.api_keys import ApiKey
 from percorso.storage.api_keys import hash_key
@@ -81,20 +82,23 @@ class May(SecurityBase):
         self.scheme_name = "key"
 
     async def __call__(self, request: Request) -> ApiKey:
-        """Raise Unauthorized or Forbidden, or give the key."""
+        """Raise Unauthorized, Forbidden or TooManyRequests, or give the key."""
         kind, _, key = request.headers.get("authorization", "").partition(" ")
         if kind.lower() != "bearer" or not key:
             raise Unauthorized("Send a key as `Authorization: Bearer <key>`.")
         return await self.checked(request, key.strip())
 
     async def checked(self, request: Request, key: str) -> ApiKey:
-        """What is known of a key, however it was given. Raise Unauthorized or Forbidden, or give the key."""
-        keys: Keys = request.app.state.services.keys
+        """What is known of a key, however it was given; or raise Unauthorized, Forbidden or TooManyRequests."""
+        services = request.app.state.services
+        keys: Keys = services.keys
         known = await keys.valid(key)
         if known is None:
             raise Unauthorized("The key is not valid.")
         if self._scopes.isdisjoint(known.scopes):
             raise Forbidden(f"The key needs one of these scopes: {', '.join(sorted(self._scopes))}.")
+        rates: Rates = services.rates
+        await rates.spend(request, known)
         return known
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from asyncpg.pgproto.pgproto import UUID
 from fastapi import APIRouter, Depends
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from percorso.errors import NotFound
 from percorso.http import answers
@@ -33,6 +33,22 @@ class KeyBody(BaseModel):
 
     name: str = Field(min_length=1, max_length=128, description="Who or what will use it.")
     scopes: list[Scope] = Field(min_length=1, max_length=5, description="What it may do; `admin` may do everything.")
+    rate: float | None = Field(
+        None,
+        gt=0,
+        le=1_000_000,
+        description="What it may send a second: interactions, and other requests. None: `PERCORSO_KEY_RATE`.",
+    )
+    burst: int | None = Field(
+        None, ge=1, le=100_000_000, description="What it may send at once. None: the rate of ten seconds."
+    )
+
+    @field_validator("burst")
+    @classmethod
+    def _of_a_rate(cls, burst: int | None, info: ValidationInfo) -> int | None:
+        if burst is not None and info.data.get("rate") is None:
+            raise ValueError("needs a `rate`")
+        return burst
 
 
 @router.post(
@@ -47,7 +63,9 @@ async def create_key(_: MayAdminister, wanted: Annotated[KeyBody, Depends(given(
     """Make a key with the scopes given."""
     key = store.generate()
     async with writing(use.engine) as session:
-        key_id = await store.create(session, name=wanted.name, scopes=wanted.scopes, key=key)
+        key_id = await store.create(
+            session, name=wanted.name, scopes=wanted.scopes, key=key, rate=wanted.rate, burst=wanted.burst
+        )
     async with reading(use.engine) as reader:
         made = next(each for each in await api_keys.all_keys(reader) if each.key_id == key_id)
     return answers.json_response(_document(made) | {"key": key}, status=HTTPStatus.CREATED)
@@ -84,4 +102,6 @@ def _document(key: ApiKey) -> dict[str, Any]:
         "scopes": list(key.scopes),
         "created_at": answers.moment(key.created_at),
         "revoked_at": None if key.revoked_at is None else answers.moment(key.revoked_at),
+        "rate": key.rate,
+        "burst": key.burst,
     }

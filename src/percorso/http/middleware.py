@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from percorso.errors import Unavailable
-from percorso.http import problems
+from percorso.http import problems, rates
 from percorso.http.parameters import SLASH
 from percorso.ops import metrics
 
@@ -122,7 +122,11 @@ class Observed:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = int(message["status"])
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+                message["headers"] = [
+                    *message["headers"],
+                    (b"x-request-id", request_id.encode()),
+                    *rates.headers(scope),
+                ]
             await send(message)
 
         try:

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from percorso.analytics.deadline import Deadline
 from percorso.http.access import Keys
 from percorso.http.analysing import Analysis, Places
+from percorso.http.rates import Rates
 from percorso.http.recorder import Recorder
 from percorso.ingest.erase import Eraser
 from percorso.ingest.identity import Identifiers
@@ -44,6 +45,7 @@ class Services:
     writer: Writer
     pipeline: Pipeline
     keys: Keys
+    rates: Rates
     recorder: Recorder
     eraser: Eraser
     exports: asyncio.Semaphore

@@ -18,6 +18,7 @@ QUEUE_ROWS = Gauge("percorso_queue_rows", "Interactions waiting for the writer."
 QUEUE_BYTES = Gauge("percorso_queue_bytes", "Bytes waiting for the writer.", multiprocess_mode="livesum")
 WRITER_UP = Gauge("percorso_writer_up", "1 while the writer can reach the database.", multiprocess_mode="livemin")
 SHED = Counter("percorso_http_shed", "Requests refused since too many were in progress.")
+RATE_LIMITED = Counter("percorso_http_rate_limited", "Requests refused since their key had sent all that it may.")
 AUDITED = Counter("percorso_audited_reads", "Reads of a single customer written to the audit log.")
 REQUESTS = Counter("percorso_http_requests", "Requests answered.", ["route", "method", "status"])
 REQUEST_SECONDS = Histogram(

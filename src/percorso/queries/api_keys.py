@@ -11,16 +11,18 @@ from percorso.storage.database import ReadSession
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """What is known of a key; the key itself is not."""
+    """What is known of a key; the key itself is not. `rate` is a second, `burst` at once; None: as the settings say."""
 
     key_id: UUID
     name: str
     scopes: Sequence[str]
     created_at: datetime
     revoked_at: datetime | None
+    rate: float | None = None
+    burst: int | None = None
 
 
-_COLUMNS = "key_id, name, scopes, created_at, revoked_at"
+_COLUMNS = "key_id, name, scopes, created_at, revoked_at, rate, burst"
 
 
 async def valid(session: ReadSession, key_hash: bytes) -> ApiKey | None:

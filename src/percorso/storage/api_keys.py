@@ -24,14 +24,25 @@ def generate() -> str:
     return PREFIX + secrets.token_urlsafe(32)
 
 
-async def create(session: WriteSession, *, name: str, scopes: Sequence[str], key: str) -> UUID:
-    """Store a key, unless it is stored already, and give back its id."""
+async def create(
+    session: WriteSession,
+    *,
+    name: str,
+    scopes: Sequence[str],
+    key: str,
+    rate: float | None = None,
+    burst: int | None = None,
+) -> UUID:
+    """Store a key, unless it is stored already, and give back its id; `rate` is what it may send a second."""
     key_id: UUID = await session.fetchval(
-        "INSERT INTO api_keys (key_id, name, key_hash, scopes) VALUES (gen_random_uuid(), $1, $2, $3) "
+        "INSERT INTO api_keys (key_id, name, key_hash, scopes, rate, burst) "
+        "VALUES (gen_random_uuid(), $1, $2, $3, $4, $5) "
         "ON CONFLICT (key_hash) DO UPDATE SET key_hash = excluded.key_hash RETURNING key_id",
         name,
         hash_key(key),
         list(scopes),
+        rate,
+        burst,
     )
     return key_id
 

@@ -289,6 +289,8 @@ KEY: Final[Example] = {
     "scopes": ["ingest"],
     "created_at": "2026-03-02T08:15:00.000Z",
     "revoked_at": None,
+    "rate": 500.0,
+    "burst": 20_000,
 }
 NEW_KEY: Final[Example] = KEY | {"key": "pcs_…"}
 KEYS: Final[Example] = {"items": [KEY], "next_cursor": None}

@@ -60,6 +60,8 @@ class KeyDocument(BaseModel):
     scopes: list[str]
     created_at: AwareDatetime
     revoked_at: AwareDatetime | None
+    rate: float | None = Field(description="What it may send a second; null where the settings say.")
+    burst: int | None = Field(description="What it may send at once; null: the rate of ten seconds.")
 
 
 class NewKey(KeyDocument):

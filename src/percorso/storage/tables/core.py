@@ -5,6 +5,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Double,
     Identity,
     Index,
     Integer,
@@ -151,6 +152,8 @@ api_keys = Table(
     Column("scopes", ARRAY(Text), nullable=False),
     Column("created_at", moment(), nullable=False, server_default=text("now()")),
     Column("revoked_at", moment()),
+    Column("rate", Double, comment="Interactions and other requests a second; null: what the settings say."),
+    Column("burst", Integer, comment="How many at once; null: those of ten seconds."),
     UniqueConstraint("key_hash"),
     comment="Who may call.",
 )
