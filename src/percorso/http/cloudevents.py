@@ -15,7 +15,7 @@ from percorso.errors import InvalidRequest, Problem, RejectedInteraction
 from percorso.formats import cloudevents, cloudevents_binary
 from percorso.formats.cloudevents import Mapped, Refused
 from percorso.formats.splitting import split_array
-from percorso.http import answers, batches, bodies, interactions
+from percorso.http import answers, batches, bodies, budgets, interactions
 from percorso.http.access import May
 from percorso.http.documents import examples
 from percorso.http.documents.base import answers as documented
@@ -77,7 +77,7 @@ _ONE_OR_MANY: Final = {
 )
 async def store_cloudevents(
     request: Request,
-    _: Annotated[ApiKey, Depends(MayDeliver("ingest"))],
+    key: Annotated[ApiKey, Depends(MayDeliver("ingest"))],
     use: Use,
     results: batches.Results = "failed",
 ) -> Response:
@@ -96,7 +96,7 @@ async def store_cloudevents(
         async def take(chunk: Sequence[bytes]) -> list[Verdict]:
             return await _take(use.pipeline, [(raw, _structured(raw, most)) for raw in chunk], wait=True)
 
-        return await batches.receipt(_chunks(body, use), take, every=results == "all")
+        return await batches.receipt(_chunks(request, body, key, use), take, every=results == "all")
     event = (body, _structured(body, most)) if mode == "structured" else _binary(request, body, most)
     [verdict] = await _take(use.pipeline, [event], wait=False)
     answer = interactions.answered(verdict)
@@ -178,9 +178,12 @@ def _erased(verdict: Verdict, found: Mapped) -> Verdict:
     return msgspec.structs.replace(verdict, problems=[found.retold(problem) for problem in verdict.problems])
 
 
-async def _chunks(body: bytes, use: Services) -> AsyncGenerator[list[bytes], None]:
+async def _chunks(request: Request, body: bytes, key: ApiKey, use: Services) -> AsyncGenerator[list[bytes], None]:
     """The events of a batch, as many at a time as are taken at once."""
-    for chunk in batches.chunked(await asyncio.to_thread(split_array, body, most=use.settings.max_batch_items)):
+    budgets.hold(request.scope, len(body))
+    events = await asyncio.to_thread(split_array, body, most=use.settings.max_batch_items)
+    await use.rates.spend(request, key, len(events) - 1)
+    for chunk in batches.chunked(events):
         yield chunk
 
 

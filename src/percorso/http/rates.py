@@ -25,6 +25,7 @@ from fastapi import Request
 from starlette.types import Scope
 
 from percorso.errors import TooManyRequests
+from percorso.http import budgets
 from percorso.ops import logs, metrics
 from percorso.queries.api_keys import ApiKey
 from percorso.settings import Settings
@@ -40,6 +41,8 @@ _BURST_SECONDS: Final = 10
 """How long a rate gathers where no burst is named."""
 _SLICE_SECONDS: Final = 0.2
 _SLICE_OF_BURST: Final = 20
+_PATIENCE_SECONDS: Final = 10.0
+"""How long a part of a batch waits for its turn."""
 _LEASE_SECONDS: Final = 1.0
 """How long the database is waited for."""
 _AWAY_SECONDS: Final = 1.0
@@ -94,14 +97,23 @@ class Rates:
     async def spend(self, request: Request, key: ApiKey, count: int = 1) -> None:
         """Let so much of what a key may send be sent, or raise TooManyRequests."""
         bucket = self._of(key)
-        if bucket is not None:
+        if bucket is not None and count > 0:
             request.scope[_SPENT] = bucket
             await bucket.spend(count)
 
-    def wait_for(self, key: ApiKey) -> float:
-        """The seconds until a key may send something, as far as this process knows; 0 where it may now."""
+    async def pace(self, scope: Scope, key: ApiKey, count: int) -> None:
+        """As `spend`, but wait a while where the key has sent all that it may: its sender is slowed down to its rate.
+
+        Others have the request's place meanwhile.
+        """
         bucket = self._of(key)
-        return 0.0 if bucket is None else bucket.wait()
+        if bucket is None or count <= 0:
+            return
+        patient_until = monotonic() + _PATIENCE_SECONDS
+        while (wait := bucket.wait()) > 0 and monotonic() + wait < patient_until:
+            with budgets.aside(scope):
+                await asyncio.sleep(wait)
+        await bucket.spend(count)
 
     async def close(self) -> None:
         """End what is under way, and disconnect."""
@@ -130,7 +142,8 @@ class Rates:
                 return None
             try:
                 if self._session is None or self._session.is_closed():
-                    self._session = await self._connect()
+                    async with asyncio.timeout(_LEASE_SECONDS):
+                        self._session = await self._connect()
                 with limited(self._session, _LEASE_SECONDS):
                     return await store.lease(
                         self._session, key_id, rate=policy.rate, burst=policy.burst, need=need, more=more
@@ -219,7 +232,7 @@ class _Bucket:
         try:
             while await self._filled() and self._waiting:
                 pass
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whoever waits is told, and the next asks again
             _log.error("a rate could not be asked for", **logs.described(error))
             for _, admitted in self._waiting:
                 if not admitted.done():
@@ -232,6 +245,8 @@ class _Bucket:
         """Fetch once; False where there was nothing, and who waits was refused."""
         while self._waiting and self._waiting[0][1].done():
             self._waiting.popleft()
+        if not self._waiting and self._held >= self._slice / 2:
+            return True
         need, more = self._wanted()
         leased = await self._lease(self._key_id, self.policy, need, more)
         if leased is None:
