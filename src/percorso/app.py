@@ -130,6 +130,8 @@ async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) ->
     policy = Policy.of(settings)
     engine = database.create_engine(url, settings)
     analytics = Places(url, settings)
+    # Whose key it is is asked on a connection of its own: reads that take all others must not hold up ingest.
+    asking = database.create_engine(url, settings.model_copy(update={"pool_size": 1}))
     try:
         await schema.require(engine)
         async with database.writing(engine) as session:
@@ -159,7 +161,7 @@ async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) ->
                 identifiers=identifiers,
                 writer=writer,
                 pipeline=Pipeline(settings, this, identifiers, writer),
-                keys=Keys(engine, settings.key_cache_seconds),
+                keys=Keys(asking, settings.key_cache_seconds),
                 rates=rates,
                 recorder=recorder,
                 eraser=Eraser(engine, this, identifiers),
@@ -174,6 +176,7 @@ async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) ->
             _log.info("stopped; everything taken is committed")
     finally:
         await analytics.close()
+        await asking.dispose()
         await engine.dispose()
 
 

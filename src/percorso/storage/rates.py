@@ -8,14 +8,20 @@ from percorso.storage.database import WriteSession
 
 _LEASE = """
     INSERT INTO key_rates AS r (key_id, tokens, granted, at)
-    SELECT $1, $3 - g, g, now() FROM (SELECT greatest($4, least($4 + $5, floor($3::float8))) AS g) AS first
+    SELECT $1::uuid, $3::float8 - g, g, now()
+    FROM (SELECT greatest($4::float8, least($4::float8 + $5::float8, floor($3::float8))) AS g) AS first
     ON CONFLICT (key_id) DO UPDATE SET (tokens, granted, at) = (
         SELECT a - g, g, greatest(r.at, now())
         FROM (
-            SELECT least($3, r.tokens + $2::float8 * greatest(0, extract(epoch FROM now() - r.at)::float8)) AS a
+            SELECT least(
+                $3::float8, r.tokens + $2::float8 * greatest(0::float8, extract(epoch FROM now() - r.at)::float8)
+            ) AS a
         ) AS available,
         LATERAL (
-            SELECT CASE WHEN a < 1 THEN 0 ELSE greatest($4::float8, least($4 + $5::float8, floor(a))) END AS g
+            SELECT CASE
+                WHEN a < 1 THEN 0::float8
+                ELSE greatest($4::float8, least($4::float8 + $5::float8, floor(a)))
+            END AS g
         ) AS grants
     )
     RETURNING granted::integer, tokens
