@@ -111,11 +111,12 @@ async def store_cloudevents(
     response_class=Response,
     responses=documented(Handshake, says="They may; `WebHook-Allowed-Origin` says so to who asked."),
 )
-async def greet_cloudevents(request: Request) -> Response:
-    """Answer the handshake of CloudEvents webhooks: whoever has a key may send, at any rate.
+async def greet_cloudevents(request: Request, use: Use) -> Response:
+    """Answer the handshake of CloudEvents webhooks: whoever has a key may send.
 
-    With `WebHook-Request-Origin`, the answer has `WebHook-Allowed-Origin` and `WebHook-Allowed-Rate`. That there is no
-    limit of the rate means: where events come too fast, they are answered 503 with `Retry-After`. The callback of
+    With `WebHook-Request-Origin`, the answer has `WebHook-Allowed-Origin` and `WebHook-Allowed-Rate`. The
+    rate is that of `PERCORSO_KEY_RATE`, in events a minute, or `*` where that is not set: where events come too fast,
+    they are answered 429, or 503 where it is the service that cannot go on, both with `Retry-After`. The callback of
     `WebHook-Request-Callback` is not called, since the answer is given at once.
     """
     headers = {"Allow": "OPTIONS, POST"}
@@ -124,7 +125,9 @@ async def greet_cloudevents(request: Request) -> Response:
         if not _ORIGIN.fullmatch(origin):
             problems = [Problem("/headers/webhook-request-origin", "must be the name of a host")]
             raise InvalidRequest("The handshake cannot be answered.", problems=problems)
-        headers |= {"WebHook-Allowed-Origin": origin, "WebHook-Allowed-Rate": "*"}
+        rate = use.settings.key_rate
+        allowed = "*" if rate is None else str(max(1, int(rate * 60)))
+        headers |= {"WebHook-Allowed-Origin": origin, "WebHook-Allowed-Rate": allowed}
     return answers.json_response({"accepts": [cloudevents.EVENT, cloudevents.BATCH], "binary": True}, headers=headers)
 
 

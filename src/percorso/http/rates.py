@@ -125,14 +125,19 @@ class Rates:
         self._disconnect()
 
     def _of(self, key: ApiKey) -> "_Bucket | None":
+        if key.rate is None and self._usual is None:
+            return None
+        bucket = self._buckets.get(key.key_id)
+        if bucket is not None and bucket.of == (key.rate, key.burst):
+            return bucket
         policy = self._usual if key.rate is None else Policy.of(key.rate, key.burst)
         if policy is None:
             return None
-        bucket = self._buckets.get(key.key_id)
         if bucket is None or bucket.policy != policy:
             if len(self._buckets) >= _MOST_REMEMBERED:
                 self._buckets = {key_id: each for key_id, each in self._buckets.items() if each.asking is not None}
             bucket = self._buckets[key.key_id] = _Bucket(key.key_id, policy, self._lease)
+        bucket.of = key.rate, key.burst
         return bucket
 
     async def _lease(self, key_id: UUID, policy: Policy, need: int, more: int) -> Lease | None:
@@ -169,6 +174,7 @@ class _Bucket:
         self, key_id: UUID, policy: Policy, lease: Callable[[UUID, Policy, int, int], Awaitable[Lease | None]]
     ) -> None:
         self.policy = policy
+        self.of: tuple[float | None, int | None] | None = None
         self.asking: asyncio.Task[None] | None = None
         self._key_id = key_id
         self._lease = lease
