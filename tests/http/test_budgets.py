@@ -9,6 +9,8 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
 from prometheus_client import REGISTRY
 from pydantic import ValidationError
 
@@ -17,6 +19,7 @@ from percorso.app import create_app
 from percorso.http import budgets
 from percorso.http.budgets import ALWAYS, GROUPS, Budgets, every_route
 from percorso.http.pressure import Pressure
+from percorso.http.services import analysis
 from percorso.settings import RouteGroup
 from support import Make, ndjson, running, settings_for
 from writing import Database, queued, stopped, until
@@ -40,6 +43,16 @@ def test_every_route_has_one_group() -> None:
     assert len(grouped) == len(set(grouped))
     names = {route.name for route in every_route(app.routes)}
     assert names == {*grouped, *ALWAYS}, "give each new route a group in percorso.http.budgets.GROUPS"
+
+
+def test_what_works_in_a_place_of_analytics_is_analytics() -> None:
+    app = create_app(settings_for("postgresql://nobody@127.0.0.1:1/none"))
+
+    def analyses(dependant: Dependant) -> bool:
+        return dependant.call is analysis or any(map(analyses, dependant.dependencies))
+
+    routes = [route for route in every_route(app.routes) if isinstance(route, APIRoute)]
+    assert {route.name for route in routes if analyses(route.dependant)} == GROUPS["analytics"]
 
 
 def test_the_group_of_a_path_is_that_of_its_route() -> None:
@@ -145,22 +158,22 @@ async def test_a_key_can_be_revoked_in_the_midst_of_its_flood(database_url: str,
 
 
 async def test_bodies_that_are_held_are_bounded_in_bytes(database_url: str, make: Make) -> None:
-    large = json.dumps([make(text="x" * 20_000)]).encode()
+    one, other = (json.dumps([make(id=sender_id, text="x" * 20_000)]).encode() for sender_id in ("1", "2"))
     async with running(database_url, max_body_bytes=100_000) as (_, client):
         await store(client, make())
         async with stopped(database_url):
             # Of an array its items are copies: it counts twice.
-            sent = [asyncio.create_task(client.post("/v1/interactions/batch", content=large)) for _ in range(2)]
+            sent = [asyncio.create_task(client.post("/v1/interactions/batch", content=each)) for each in (one, other)]
             await until(lambda: queued() == 2)
             for path, headers in (("batch", {}), ("batch", NDJSON)):
-                answer = await client.post(f"/v1/interactions/{path}", content=large, headers=headers)
+                answer = await client.post(f"/v1/interactions/{path}", content=one, headers=headers)
                 check_problem(answer, 503, "unavailable")
                 assert answer.headers["retry-after"] == "2"
             assert (await client.get(ANNA)).status_code == 200
-            await until(lambda: sample("http_body_bytes") == 4 * len(large))
+            await until(lambda: sample("http_body_bytes") == 2 * (len(one) + len(other)))
         assert [(await each).json()["stored"] for each in sent] == [1, 1]
         await until(lambda: sample("http_body_bytes") == 0)
-        assert (await client.post("/v1/interactions/batch", content=large)).status_code == 200
+        assert (await client.post("/v1/interactions/batch", content=one)).status_code == 200
 
 
 async def test_one_body_alone_is_taken_whatever_the_bound_of_all(database_url: str, make: Make) -> None:

@@ -99,7 +99,7 @@ class Rates:
         bucket = self._of(key)
         if bucket is not None and count > 0:
             request.scope[_SPENT] = bucket
-            await bucket.spend(count)
+            await _spent(bucket, count)
 
     async def pace(self, scope: Scope, key: ApiKey, count: int) -> None:
         """As `spend`, but wait a while where the key has sent all that it may: its sender is slowed down to its rate.
@@ -110,10 +110,18 @@ class Rates:
         if bucket is None or count <= 0:
             return
         patient_until = monotonic() + _PATIENCE_SECONDS
-        while (wait := bucket.wait()) > 0 and monotonic() + wait < patient_until:
-            with budgets.aside(scope):
-                await asyncio.sleep(wait)
-        await bucket.spend(count)
+        while monotonic() < patient_until:
+            try:
+                await bucket.spend(count)
+            except TooManyRequests:
+                wait = bucket.wait()
+                if monotonic() + wait > patient_until:
+                    break
+                with budgets.aside(scope):
+                    await asyncio.sleep(wait)
+            else:
+                return
+        await _spent(bucket, count)
 
     async def close(self) -> None:
         """End what is under way, and disconnect."""
@@ -167,6 +175,15 @@ class Rates:
             session.terminate()
 
 
+async def _spent(bucket: "_Bucket", count: int) -> None:
+    """Spend so much, and count it where that is refused."""
+    try:
+        await bucket.spend(count)
+    except TooManyRequests:
+        metrics.RATE_LIMITED.inc()
+        raise
+
+
 class _Bucket:
     """What this process knows of one key's bucket: its slice, and what was left in the database when it last asked."""
 
@@ -201,18 +218,17 @@ class _Bucket:
         await admitted
 
     def wait(self) -> float:
-        """The seconds until there will be something again; 0 where there is something, as far as is known."""
-        return 0.0 if self._held > 0 else max(0.0, self._empty_until - monotonic())
+        """The seconds until the database will have something to give again; 0 where it may have something now."""
+        return max(0.0, self._empty_until - monotonic())
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         """What a client is told, as draft-ietf-httpapi-ratelimit-headers-10 has it: `t` seconds from now all is there.
 
         Where nothing is left, `t` is when there will be something.
         """
-        wait = self._empty_until - monotonic()
-        left = 0 if wait > 0 else self._there()
-        left = min(self.policy.quota, max(0, int(self._held + left)))
-        seconds = wait if left == 0 else (self.policy.quota - left) / self.policy.rate
+        there = self._there()
+        left = min(self.policy.quota, max(0, int(self._held + there)))
+        seconds = (self.policy.quota - left if left else 1 - there) / self.policy.rate
         now = b'"key";r=%d;t=%d' % (left, min(_LONGEST_SECONDS, max(0, ceil(seconds))))
         return [(b"ratelimit-policy", self._says), (b"ratelimit", now)]
 
@@ -221,7 +237,6 @@ class _Bucket:
         return min(self.policy.burst, self._left + self.policy.rate * (monotonic() - self._at))
 
     def _refusal(self) -> TooManyRequests:
-        metrics.RATE_LIMITED.inc()
         seconds = min(_LONGEST_SECONDS, max(1, ceil(self._empty_until - monotonic())))
         return TooManyRequests(
             f"This key may send {self.policy.rate:g} interactions and other requests a second, of which "
