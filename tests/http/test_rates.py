@@ -260,6 +260,13 @@ async def test_keys_without_a_rate_have_that_of_the_settings(database_url: str) 
         assert await flood(client, times=30, headers=more) == {200: 30}
 
 
+async def test_the_handshake_of_webhooks_tells_the_usual_rate_in_events_a_minute(database_url: str) -> None:
+    for rate, told_as in ((2.5, "150"), (0.001, "1")):
+        async with running(database_url, key_rate=rate) as (_, client):
+            answer = await client.options("/v1/cloudevents", headers={"WebHook-Request-Origin": "events.example.com"})
+            assert answer.headers["webhook-allowed-rate"] == told_as
+
+
 async def test_health_has_no_limit_and_refused_keys_cost_nothing(database_url: str, database: Database) -> None:
     async with running(database_url, key_rate=NEVER, key_burst=5) as (_, client):
         for _ in range(20):
