@@ -281,6 +281,9 @@ class _Bucket:
             if not admitted.done():
                 self._held -= count
                 admitted.set_result(None)
+        if not self._waiting:
+            # What those were given who gave up meanwhile is lost: nothing but a slice is kept.
+            self._held = min(self._held, self._slice)
         if leased.granted:
             return True
         self._empty_until = monotonic() + (1 - leased.left) / self.policy.rate
