@@ -16,10 +16,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from percorso.http import exports, interactions, openapi, problems, routers
 from percorso.http.access import SCOPES, Keys
 from percorso.http.analysing import Places
+from percorso.http.budgets import Budgets
 from percorso.http.issuer import IssuerKeys
 from percorso.http.last_used import LastUsed
 from percorso.http.middleware import Bounded, EncodedSlashes, Observed
 from percorso.http.parameters import only_known
+from percorso.http.pressure import Pressure
+from percorso.http.rates import Rates
 from percorso.http.recorder import Recorder
 from percorso.http.routing import Direct
 from percorso.http.services import Services
@@ -52,9 +55,10 @@ Errors are `application/problem+json`: a 4xx says what to mend, a 5xx is safe to
 class _Application(FastAPI):
     """FastAPI within percorso's own layers, with a short way past it for the hot path."""
 
-    def __init__(self, *, most_requests: int, **given: Any) -> None:
+    def __init__(self, *, settings: Settings, pressure: Pressure, **given: Any) -> None:
         super().__init__(**given)
-        self._most_requests = most_requests
+        self._settings = settings
+        self._pressure = pressure
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request, or the lifespan."""
@@ -66,10 +70,15 @@ class _Application(FastAPI):
         return stack.app if isinstance(stack, ServerErrorMiddleware) else stack
 
     @cached_property
+    def budgets(self) -> Budgets:
+        """What requests may use; made when all routes are there."""
+        return Budgets(self, self._settings, self._pressure)
+
+    @cached_property
     def layers(self) -> ASGIApp:
         """What a request passes through."""
         direct = Direct(super().__call__, self.routes, of=self)
-        return Bounded(Observed(EncodedSlashes(direct)), most=self._most_requests)
+        return Bounded(Observed(EncodedSlashes(direct)), self.budgets)
 
 
 def create_app(
@@ -84,10 +93,15 @@ def create_app(
     they cost, says which there are in the place of `workers_of`.
     """
     settings = settings or Settings()
+    pressure = Pressure(settings.shed_lag_seconds)
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with serving(settings, writer_class=writer_class) as services, working(services, workers or workers_of):
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with (
+            serving(settings, writer_class=writer_class) as services,
+            working(services, workers or workers_of),
+            pressure.watching(fill=lambda: services.writer.fill, held=lambda: app.budgets.held),
+        ):
             app.state.services = services
             yield
 
@@ -101,7 +115,8 @@ def create_app(
         separate_input_output_schemas=False,
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
-        most_requests=settings.max_concurrent_requests,
+        settings=settings,
+        pressure=pressure,
     )
     interactions.add_storing(app.router)
     for router in routers.ALL:
@@ -118,6 +133,8 @@ async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) ->
     policy = Policy.of(settings)
     engine = database.create_engine(url, settings)
     analytics = Places(url, settings)
+    # Whose key it is is asked on a connection of its own: reads that take all others must not hold up ingest.
+    asking = database.create_engine(url, settings.model_copy(update={"pool_size": 1}))
     try:
         await schema.require(engine)
         async with database.writing(engine) as session:
@@ -130,6 +147,10 @@ async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) ->
         async def connect() -> WriteSession:
             return WriteSession(await database.connect(url, settings, name="percorso-writer"))
 
+        async def connect_rates() -> WriteSession:
+            return WriteSession(await database.connect(url, settings, name="percorso-rates"))
+
+        rates = Rates(connect_rates, settings)
         recorder = Recorder(engine, settings.audit_reads)
         writer = writer_class(connect, settings, identifiers, generation=this.generation)
         await writer.start()
@@ -149,6 +170,7 @@ async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) ->
                 pipeline=Pipeline(settings, this, identifiers, writer),
                 keys=keys,
                 tokens=None if issuer is None else Tokens(settings, issuer, identifiers, salt=this.salt),
+                rates=rates,
                 recorder=recorder,
                 eraser=Eraser(engine, this, identifiers),
                 exports=asyncio.Semaphore(exports.AT_ONCE),
@@ -161,9 +183,11 @@ async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) ->
             await writer.stop()
             await recorder.stop()
             await last_used.stop()
+            await rates.close()
             _log.info("stopped; everything taken is committed")
     finally:
         await analytics.close()
+        await asking.dispose()
         await engine.dispose()
 
 

@@ -17,6 +17,7 @@ PercorsoError
 ├── CannotRestore               409  a suspicion is not about an identifier that could be restored
 ├── CannotMergeTouchpoints      409  a touchpoint cannot count as the other, or does not count as another
 ├── Decided                     409  a suspicion was decided otherwise before
+├── TooManyRequests             429  the key may not send so much; repeat after `retry_after`
 ├── Unavailable                 503  nothing was taken; repeat after `retry_after`
 │   └── TooMuch                 503  analytics that took too long; a narrower question may be answered
 └── StartupError                 —   the service cannot start, or a command cannot run; the message says what to do
@@ -164,6 +165,16 @@ class Decided(PercorsoError):
     """A suspicion was decided otherwise before."""
 
     code, status, title = "decided", HTTPStatus.CONFLICT, "Decided before"
+
+
+class TooManyRequests(PercorsoError):
+    """The key has sent all that it may; nothing was taken, and the same request may be repeated after `retry_after`."""
+
+    code, status, title = "too_many_requests", HTTPStatus.TOO_MANY_REQUESTS, "More than the key may send"
+
+    def __init__(self, detail: str, *, retry_after: int) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
 
 
 class Unavailable(PercorsoError):

@@ -1,13 +1,22 @@
 """Every knob, described. Each is read from the environment as `PERCORSO_<NAME>`, or from a `.env` file."""
 
 from pathlib import Path
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Final, Literal, Self, get_args
 
-from pydantic import Field, PositiveInt, SecretStr, model_validator
+from pydantic import Field, PositiveInt, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Bytes = Annotated[int, Field(gt=0)]
 _Granted = Literal["ingest", "read", "write", "privacy", "admin", "customer"]
+RouteGroup = Literal["ingest", "reads", "analytics", "exports", "administration"]
+"""The kinds of requests, which have budgets of their own."""
+_SHARES: Final[dict[RouteGroup, float]] = {
+    "ingest": 1.0,
+    "reads": 0.5,
+    "analytics": 0.1,
+    "exports": 0.05,
+    "administration": 0.1,
+}
 
 
 class Settings(BaseSettings):
@@ -79,6 +88,23 @@ class Settings(BaseSettings):
     )
     max_concurrent_requests: PositiveInt = Field(
         1_000, description="Requests a process works on at once; more are answered 503 at once."
+    )
+    group_shares: dict[RouteGroup, Annotated[float, Field(gt=0, le=1)]] = Field(
+        _SHARES,
+        description='The share of these that each group of routes may take, as JSON such as `{"reads": 0.4}`; what is '
+        "not named stays as it is. Those of reads, analytics and exports together leave the rest to ingest; that of "
+        "administration comes on top.",
+    )
+    max_body_bytes: Bytes = Field(
+        128 * 1024 * 1024,
+        description="Bytes of request bodies, decompressed, that a process holds at once; beyond that requests with a "
+        "body are answered 503. In memory they take about twice as much.",
+    )
+    shed_lag_seconds: float = Field(
+        0.5,
+        gt=0,
+        description="Where the event loop stays so late, analytics and exports are answered 503; at twice that, reads "
+        "too.",
     )
     receive_timeout_seconds: PositiveInt = Field(
         30,
@@ -164,6 +190,16 @@ class Settings(BaseSettings):
     jwt_stale_seconds: PositiveInt = Field(
         6 * 3600, description="How long keys that were fetched are taken while the issuer does not answer."
     )
+    key_rate: float | None = Field(
+        None,
+        gt=0,
+        le=1_000_000,
+        description="What a key may send a second, over all processes, where it has no rate of its own: each "
+        "interaction counts, and each other request. Beyond that it is answered 429. Unset: no limit.",
+    )
+    key_burst: PositiveInt | None = Field(
+        None, description="How many of those may gather and be sent at once. Unset: those of ten seconds."
+    )
     audit_reads: float = Field(
         1, ge=0, le=1, description="The fraction of reads of a single customer that the audit log names; 0 is none."
     )
@@ -211,3 +247,11 @@ class Settings(BaseSettings):
                 "PERCORSO_JWT_AUDIENCE is needed with PERCORSO_JWT_ISSUER: else tokens for others are taken"
             )
         return self
+
+    @field_validator("group_shares")
+    @classmethod
+    def _with_the_usual(cls, given: dict[RouteGroup, float]) -> dict[RouteGroup, float]:
+        shares = _SHARES | given
+        if sum(shares[group] for group in get_args(RouteGroup) if group not in {"ingest", "administration"}) >= 1:
+            raise ValueError("the shares of reads, analytics and exports must leave something to ingest")
+        return shares

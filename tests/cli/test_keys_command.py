@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from percorso.cli import app
+from percorso.errors import StartupError
 from percorso.storage.api_keys import hash_key
 from writing import Database
 
@@ -61,3 +62,15 @@ async def test_a_key_that_cannot_be_made_is_not(keys: Callable[..., Result], dat
     ):
         assert (await asyncio.to_thread(keys, "create", *arguments)).exit_code != 0, arguments
     assert await database.fetchval("SELECT count(*) FROM api_keys") == 0
+
+
+async def test_a_key_is_made_with_a_rate_and_listed_with_it(keys: Callable[..., Result]) -> None:
+    make = ("create", "crm", "--scope", "ingest")
+    made = await asyncio.to_thread(keys, *make, "--rate", "2.5", "--burst", "700")
+    assert made.exit_code == 0, made.output
+    listed = (await asyncio.to_thread(keys, "list")).stdout
+    assert "rate=2.5 burst=700" in listed
+    for wrong, of in ((("--burst", "700"), "burst"), (("--rate", "0"), "rate")):
+        refused = await asyncio.to_thread(keys, *make, *wrong)
+        assert isinstance(refused.exception, StartupError)
+        assert [problem.pointer for problem in refused.exception.problems] == [of]

@@ -18,7 +18,7 @@ HEAD = f"POST /v1/interactions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY
 
 
 def shed() -> float:
-    return REGISTRY.get_sample_value("percorso_http_shed_total") or 0
+    return REGISTRY.get_sample_value("percorso_http_shed_total", {"group": "reads"}) or 0
 
 
 async def test_beyond_its_bound_a_service_refuses_at_once_and_says_when_to_come_again(

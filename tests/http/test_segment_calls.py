@@ -350,7 +350,7 @@ async def test_what_could_not_be_stored_is_refused_for_a_moment_and_taken_whole_
 
 async def test_what_cannot_be_worked_on_is_refused_as_the_clients_understand(database_url: str) -> None:
     async with running(database_url) as (app, client):
-        cast("Any", app).layers._most = 0  # noqa: SLF001 - as if that many requests were worked on
+        cast("Any", app).budgets._most = 0  # noqa: SLF001 - as if that many requests were worked on
         answer = await send(client, "track", call())
         assert int(answer.headers["retry-after"]) >= 1
         document = answer.json()

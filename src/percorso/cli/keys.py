@@ -52,6 +52,10 @@ def create(
     expires_at: Annotated[
         str | None, typer.Option(help="When it ends, such as 2027-01-01T00:00:00Z; none: it does not.")
     ] = None,
+    rate: Annotated[
+        float | None, typer.Option(help="What it may send a second: interactions, and other requests.")
+    ] = None,
+    burst: Annotated[int | None, typer.Option(help="What it may send at once; else the rate of ten seconds.")] = None,
 ) -> None:
     """Make a key and print it: it can be read nowhere afterwards."""
     wanted = _wanted(
@@ -61,6 +65,8 @@ def create(
             "sources": source or None,
             "channels": channel or None,
             "expires_at": expires_at,
+            "rate": rate,
+            "burst": burst,
         }
     )
     key = store.generate()
@@ -79,7 +85,7 @@ def list_() -> None:
         Column("id", min_width=36), "name", "scopes", "limits", "created", "last used", "expires", "revoked", box=None
     )
     for key in keys:
-        limits = " ".join([*(f"source={each}" for each in key.sources or ()), *(key.channels or ())])
+        limits = " ".join([*(f"source={each}" for each in key.sources or ()), *(key.channels or ()), *_rate(key)])
         moments = map(_moment, (key.created_at, key.last_used_at, key.expires_at, key.revoked_at))
         table.add_row(str(key.key_id), key.name, " ".join(key.scopes), limits, *moments)
     Console().print(table)
@@ -132,6 +138,11 @@ def _wanted(given: Mapping[str, Any]) -> KeyBody:
     if problems := unlimited(wanted.scopes, wanted.limits):
         raise StartupError("The key cannot be limited so.", problems=problems)
     return wanted
+
+
+def _rate(key: ApiKey) -> list[str]:
+    given = {"rate": key.rate, "burst": key.burst}
+    return [f"{name}={value:g}" for name, value in given.items() if value is not None]
 
 
 def _moment(at: datetime | None) -> str:

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from percorso.errors import Forbidden, Unauthorized
 from percorso.http.callers import Caller, key_of
+from percorso.http.rates import Rates
 from percorso.http.tokens import Tokens, is_token
 from percorso.ingest.allowed import Allowed
 from percorso.queries import api_keys
@@ -111,6 +112,8 @@ def _caller(key: ApiKey, until: datetime | None) -> Caller:
         key_id=key.key_id,
         allowed=None if sources is None and channels is None else Allowed(sources, channels),
         until=inf if until is None else until.timestamp(),
+        rate=key.rate,
+        burst=key.burst,
     )
 
 
@@ -145,14 +148,14 @@ class May(SecurityBase):
         self.scheme_name = "key"
 
     async def __call__(self, request: Request) -> Caller:
-        """Raise Unauthorized or Forbidden, or give the caller."""
+        """Raise Unauthorized, Forbidden or TooManyRequests, or give the caller."""
         scheme, key = authorization(request)
         if scheme != "bearer" or not key:
             raise Unauthorized("Send a key as `Authorization: Bearer <key>`.")
         return await self.checked(request, key)
 
     async def checked(self, request: Request, key: str) -> Caller:
-        """Who calls with this key or token, however it was given. Raise Unauthorized or Forbidden, or give them."""
+        """Who calls with this key or token, however it was given. Raise Unauthorized, Forbidden, TooManyRequests."""
         caller = await _who(request, key)
         if caller.customer is not None:
             self.require_own(request, caller.customer)
@@ -160,6 +163,8 @@ class May(SecurityBase):
             raise Forbidden(self._needed)
         if self._keyed:
             key_of(caller)
+        rates: Rates = request.app.state.services.rates
+        await rates.spend(request, caller)
         return caller
 
     def require_own(self, request: Request, customer: UUID) -> None:  # noqa: ARG002 - `own.py` needs them

@@ -15,10 +15,11 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
-from percorso.errors import MalformedBody, PercorsoError, Problem, Unavailable
+from percorso.errors import MalformedBody, PercorsoError, Problem, TooManyRequests, Unavailable
 from percorso.formats.splitting import Line, LineSplitter, split_array
-from percorso.http import bodies
+from percorso.http import bodies, budgets
 from percorso.http.access import MayIngest
+from percorso.http.callers import Caller
 from percorso.http.documents.base import answers as documented
 from percorso.http.documents.interactions import BatchReceipt
 from percorso.http.services import Use
@@ -35,6 +36,8 @@ NDJSON: Final = frozenset(
 _CHUNK_ITEMS: Final = 500
 _CHUNK_BYTES: Final = 1024 * 1024
 _IN_FLIGHT: Final = 4
+_MOST_IN_MEMORY: Final = (_IN_FLIGHT + 2) * _CHUNK_BYTES
+"""Of lines, however many there are: the chunks that are with the writer, the next, and what is split."""
 _IN_MEMORY: Final = 1024 * 1024
 _BEGINNING: Final = 64
 _OR_LINES: Final = ", or application/x-ndjson for one interaction a line"
@@ -68,7 +71,7 @@ async def store_interactions(
     One bad item never fails the rest. One that the key may not send is rejected, and nothing of it is kept. To send a
     batch again, with the same ids, is safe.
     """
-    chunks = _lines(request, use) if bodies.media_type(request) in NDJSON else _array(request, use)
+    chunks = _lines(request, key, use) if bodies.media_type(request) in NDJSON else _array(request, key, use)
     return await receipt(
         chunks, lambda chunk: use.pipeline.take(chunk, wait=True, allowed=key.allowed), every=results == "all"
     )
@@ -128,37 +131,51 @@ async def _take_all(
         raise Unavailable("Nothing could be stored.", retry_after=2)
 
 
-async def _array(request: Request, use: Use) -> AsyncGenerator[list[Line]]:
+async def _array(request: Request, key: Caller, use: Use) -> AsyncGenerator[list[Line]]:
     """Chunks of a JSON array, which is held in memory: it has at most 10,000 items in 16 MiB."""
     body = await bodies.read(request, cap=use.settings.max_batch_bytes, others=_OR_LINES)
     if body[:_BEGINNING].lstrip().startswith(b"{"):
         detail = "A JSON array begins with `[`; lines of JSON need `Content-Type: application/x-ndjson`."
         raise MalformedBody(detail, problems=[Problem("", detail)])
+    # Its items are copies.
+    budgets.hold(request.scope, len(body))
     # A hostile array takes seconds to split: in a thread, others are served meanwhile.
     items: Sequence[Line] = await asyncio.to_thread(split_array, body, most=use.settings.max_batch_items)
+    await use.rates.spend(request, key, len(items) - 1)
     for chunk in chunked(items):
         yield chunk
 
 
-async def _lines(request: Request, use: Use) -> AsyncGenerator[list[Line]]:
+async def _lines(request: Request, key: Caller, use: Use) -> AsyncGenerator[list[Line]]:
     """Chunks of newline-delimited JSON, as it arrives; where the body breaks, first the lines that were whole."""
     splitter = LineSplitter(use.settings.max_event_bytes)
     held: list[Line] = []
-    size = 0
+    size = in_memory = 0
+    paid = 1
     broken: PercorsoError | None = None
     try:
         async with aclosing(bodies.decoded(request)) as pieces:
             async for piece in pieces:
                 held += splitter.feed(piece)
                 size += len(piece)
+                if in_memory < _MOST_IN_MEMORY:
+                    budgets.hold(request.scope, len(piece))
+                    in_memory += len(piece)
                 if len(held) >= _CHUNK_ITEMS or size >= _CHUNK_BYTES:
                     for chunk in chunked(held):
+                        await use.rates.pace(request.scope, key, len(chunk) - paid)
+                        paid = 0
                         yield chunk
                     held, size = [], 0
         held += splitter.finish()
+    except TooManyRequests:
+        # Of this nothing is taken any more: it would be more than the key may send.
+        raise
     except PercorsoError as error:
         broken = error
     for chunk in chunked(held):
+        await use.rates.pace(request.scope, key, len(chunk) - paid)
+        paid = 0
         yield chunk
     if broken is not None:
         raise broken

@@ -10,6 +10,7 @@ import zstandard
 from starlette.requests import ClientDisconnect, Request
 
 from percorso.errors import BodyTooLarge, MalformedBody, Problem, UnsupportedEncoding
+from percorso.http import budgets
 
 PIECE: Final = 128 * 1024
 """The most bytes in one piece of a decoded body, and the most that a decoder makes at once."""
@@ -85,7 +86,8 @@ async def read(request: Request, *, cap: int, others: str = "") -> bytes:
 async def whole(request: Request, *, cap: int) -> bytes:
     """The whole body, decoded, whatever it says that it is.
 
-    Raises as `decoded` does, and BodyTooLarge when it has more than `cap` bytes.
+    Raises as `decoded` does, BodyTooLarge when it has more than `cap` bytes, and Unavailable when all requests together
+    hold too many.
     """
     headers = dict(request.scope["headers"])
     if b"content-encoding" not in headers:
@@ -93,7 +95,7 @@ async def whole(request: Request, *, cap: int) -> bytes:
         if announced.isdigit() and int(announced) > cap:
             raise _over(cap)
         return await _plain(request, cap)
-    return await _gathered(decoded(request), cap)
+    return await _gathered(request, decoded(request), cap)
 
 
 async def read_unlabelled(request: Request, *, cap: int) -> bytes:
@@ -101,10 +103,10 @@ async def read_unlabelled(request: Request, *, cap: int) -> bytes:
 
     Raises as `decoded` does, and BodyTooLarge when it has more than `cap` bytes.
     """
-    return await _gathered(decoded(request, unlabelled=True), cap)
+    return await _gathered(request, decoded(request, unlabelled=True), cap)
 
 
-async def _gathered(arriving: AsyncGenerator[bytes, None], cap: int) -> bytes:
+async def _gathered(request: Request, arriving: AsyncGenerator[bytes, None], cap: int) -> bytes:
     pieces: list[bytes] = []
     size = 0
     async with aclosing(arriving):
@@ -112,6 +114,7 @@ async def _gathered(arriving: AsyncGenerator[bytes, None], cap: int) -> bytes:
             size += len(piece)
             if size > cap:
                 raise _over(cap)
+            budgets.hold(request.scope, len(piece))
             pieces.append(piece)
     return b"".join(pieces)
 
@@ -130,6 +133,7 @@ async def _plain(request: Request, cap: int) -> bytes:
         size += len(pieces[-1])
         if size > cap:
             raise _over(cap)
+        budgets.hold(request.scope, len(pieces[-1]))
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 

@@ -15,7 +15,7 @@ from percorso.errors import InvalidRequest, Problem, RejectedInteraction
 from percorso.formats import cloudevents, cloudevents_binary
 from percorso.formats.cloudevents import Mapped, Refused
 from percorso.formats.splitting import split_array
-from percorso.http import answers, batches, bodies, interactions
+from percorso.http import answers, batches, bodies, budgets, interactions
 from percorso.http.access import May
 from percorso.http.callers import Caller
 from percorso.http.documents import examples
@@ -98,7 +98,7 @@ async def store_cloudevents(
             events = [(raw, _structured(raw, most)) for raw in chunk]
             return await _take(use.pipeline, events, key.allowed, wait=True)
 
-        return await batches.receipt(_chunks(body, use), take, every=results == "all")
+        return await batches.receipt(_chunks(request, body, key, use), take, every=results == "all")
     event = (body, _structured(body, most)) if mode == "structured" else _binary(request, body, most)
     [verdict] = await _take(use.pipeline, [event], key.allowed, wait=False)
     answer = interactions.answered(verdict)
@@ -113,11 +113,12 @@ async def store_cloudevents(
     response_class=Response,
     responses=documented(Handshake, says="They may; `WebHook-Allowed-Origin` says so to who asked."),
 )
-async def greet_cloudevents(request: Request) -> Response:
-    """Answer the handshake of CloudEvents webhooks: whoever has a key may send, at any rate.
+async def greet_cloudevents(request: Request, use: Use) -> Response:
+    """Answer the handshake of CloudEvents webhooks: whoever has a key may send.
 
-    With `WebHook-Request-Origin`, the answer has `WebHook-Allowed-Origin` and `WebHook-Allowed-Rate`. That there is no
-    limit of the rate means: where events come too fast, they are answered 503 with `Retry-After`. The callback of
+    With `WebHook-Request-Origin`, the answer has `WebHook-Allowed-Origin` and `WebHook-Allowed-Rate`. The
+    rate is that of `PERCORSO_KEY_RATE`, in events a minute, or `*` where that is not set: where events come too fast,
+    they are answered 429, or 503 where it is the service that cannot go on, both with `Retry-After`. The callback of
     `WebHook-Request-Callback` is not called, since the answer is given at once.
     """
     headers = {"Allow": "OPTIONS, POST"}
@@ -126,7 +127,9 @@ async def greet_cloudevents(request: Request) -> Response:
         if not _ORIGIN.fullmatch(origin):
             problems = [Problem("/headers/webhook-request-origin", "must be the name of a host")]
             raise InvalidRequest("The handshake cannot be answered.", problems=problems)
-        headers |= {"WebHook-Allowed-Origin": origin, "WebHook-Allowed-Rate": "*"}
+        rate = use.settings.key_rate
+        allowed = "*" if rate is None else str(max(1, int(rate * 60)))
+        headers |= {"WebHook-Allowed-Origin": origin, "WebHook-Allowed-Rate": allowed}
     return answers.json_response({"accepts": [cloudevents.EVENT, cloudevents.BATCH], "binary": True}, headers=headers)
 
 
@@ -181,9 +184,12 @@ def _erased(verdict: Verdict, found: Mapped) -> Verdict:
     return msgspec.structs.replace(verdict, problems=[found.retold(problem) for problem in verdict.problems])
 
 
-async def _chunks(body: bytes, use: Services) -> AsyncGenerator[list[bytes], None]:
+async def _chunks(request: Request, body: bytes, key: Caller, use: Services) -> AsyncGenerator[list[bytes], None]:
     """The events of a batch, as many at a time as are taken at once."""
-    for chunk in batches.chunked(await asyncio.to_thread(split_array, body, most=use.settings.max_batch_items)):
+    budgets.hold(request.scope, len(body))
+    events = await asyncio.to_thread(split_array, body, most=use.settings.max_batch_items)
+    await use.rates.spend(request, key, len(events) - 1)
+    for chunk in batches.chunked(events):
         yield chunk
 
 

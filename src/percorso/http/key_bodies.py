@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, WithJsonSchema, field_validator
 from pydantic_core import PydanticCustomError
 
 from percorso.details import Moment
@@ -72,6 +72,17 @@ Channels = Annotated[
 ExpiresAt = Annotated[
     Moment, AfterValidator(_to_come), Field(description="From this moment on it is not valid. Null: it does not end.")
 ]
+Rate = Annotated[
+    float,
+    Field(
+        gt=0,
+        le=1_000_000,
+        description="What it may send a second: interactions, and other requests. Null: `PERCORSO_KEY_RATE`.",
+    ),
+]
+Burst = Annotated[
+    int, Field(ge=1, le=100_000_000, description="What it may send at once. Null: the rate of ten seconds.")
+]
 
 
 class KeyBody(BaseModel):
@@ -97,11 +108,21 @@ class KeyBody(BaseModel):
     sources: Sources | None = None
     channels: Channels | None = None
     expires_at: ExpiresAt | None = None
+    rate: Rate | None = None
+    burst: Burst | None = None
+
+    @field_validator("burst")
+    @classmethod
+    def _of_a_rate(cls, burst: int | None, info: ValidationInfo) -> int | None:
+        if burst is not None and info.data.get("rate") is None:
+            raise PydanticCustomError("burst", "needs a `rate`")
+        return burst
 
     @property
     def limits(self) -> dict[str, Any]:
         """What it is limited to, as columns of keys."""
-        given = {"sources": self.sources, "channels": self.channels, "expires_at": self.expires_at}
+        names = ("sources", "channels", "expires_at", "rate", "burst")
+        given = {name: getattr(self, name) for name in names}
         return {name: value for name, value in given.items() if value is not None}
 
 
@@ -116,6 +137,8 @@ class KeyChange(BaseModel):
     sources: Sources | None = None
     channels: Channels | None = None
     expires_at: ExpiresAt | None = None
+    rate: Rate | None = None
+    burst: Burst | None = None
 
     @property
     def changes(self) -> dict[str, Any]:

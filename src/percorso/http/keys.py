@@ -171,4 +171,6 @@ def _document(key: ApiKey) -> dict[str, Any]:
         "channels": None if key.channels is None else list(key.channels),
         "created_at": answers.moment(key.created_at),
         **moments,
+        "rate": key.rate,
+        "burst": key.burst,
     }

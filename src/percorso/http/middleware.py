@@ -14,9 +14,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from percorso.errors import Unavailable
-from percorso.http import problems
+from percorso.http import problems, rates
+from percorso.http.budgets import Budgets, Why
 from percorso.http.parameters import SLASH
 from percorso.ops import metrics
+from percorso.settings import RouteGroup
 
 _log = structlog.get_logger("percorso.access")
 _all_lines = logging.getLogger("percorso.access")
@@ -25,68 +27,77 @@ _UNANSWERED: Final = 499
 """The status that is counted where the caller hung up."""
 _ENCODED_SLASH: Final = re.compile("%2f", re.IGNORECASE)
 _QUIET: Final = frozenset({"/health/live", "/health/ready", "/metrics"})
+"""What is answered always, and not logged."""
 _TELL_EVERY_SECONDS: Final = 5
 _ID: Final = "{request_id}"
 
 
 class Bounded:
-    """Works on at most so many requests at once, and answers those beyond with 503 as cheaply as it can.
+    """Works on requests within the budgets of their groups, and answers those beyond with 503 as cheaply as it can.
 
     Without a bound, what waits its turn grows until every answer comes too late to be of use. A request whose body is
     still on its way is not worked on: slow callers take no one's place. Whether the service is well can be asked at any
     time.
     """
 
-    def __init__(self, app: ASGIApp, *, most: int) -> None:
+    def __init__(self, app: ASGIApp, budgets: Budgets) -> None:
         self._app = app
-        self._most = most
-        self._busy = 0
+        self._budgets = budgets
         self._refused = 0
         self._told = 0.0
-        self._answers = {root: _refusal(root) for root in (*problems.ROOTS, "")}
+        self._answers = {(root, why): _refusal(root, why) for root in (*problems.ROOTS, "") for why in _REFUSALS}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if self._busy >= self._most and scope["path"] not in _QUIET:
-            self._tell()
-            answer = next(answer for root, answer in self._answers.items() if scope["path"].startswith(root))
-            await _refuse(answer, _request_id(scope).encode(), send)
+        budgets = self._budgets
+        group = budgets.group_of(scope)
+        why = budgets.why_not(group)
+        if why is not None and scope["path"] not in _QUIET:
+            self._tell(group, why)
+            root = next((root for root in problems.ROOTS if scope["path"].startswith(root)), "")
+            await _refuse(self._answers[root, why], _request_id(scope).encode(), send)
             return
 
         async def received() -> Message:
-            self._busy -= 1
+            budgets.give(group)
             try:
                 return await receive()
             finally:
-                self._busy += 1
+                budgets.take(group)
 
-        self._busy += 1
+        budgets.enter(scope, group)
         try:
             await self._app(scope, received, send)
         finally:
-            self._busy -= 1
+            budgets.end(scope, group)
 
-    def _tell(self) -> None:
+    def _tell(self, group: RouteGroup | None, why: Why) -> None:
         """Count a refusal, and log now and then that there are any: a line for each would cost more than the answer."""
-        metrics.SHED.inc()
+        metrics.SHED.labels(group or "none").inc()
         self._refused += 1
         now = monotonic()
         if now - self._told > _TELL_EVERY_SECONDS:
-            _log.warning("more requests arrive than can be worked on", refused=self._refused, at_once=self._most)
+            _log.warning("more requests arrive than can be worked on", refused=self._refused, group=group, why=why)
             self._refused, self._told = 0, now
 
+
+_REFUSALS: Final[dict[Why, Unavailable]] = {
+    "full": Unavailable("More requests arrive than can be worked on.", retry_after=1),
+    "share": Unavailable("More requests of this kind arrive than can be worked on.", retry_after=1),
+    "pressure": Unavailable("There is too much to do; what matters more is done first.", retry_after=5),
+}
 
 _Refusal = tuple[bytes, list[tuple[bytes, bytes]]]
 """A body, but for the request's id, and headers, but for those that depend on it."""
 
 
-def _refusal(path: str) -> _Refusal:
+def _refusal(path: str, why: Why) -> _Refusal:
     """The answer to a request to this path that is not worked on."""
-    refusal = Unavailable("More requests arrive than can be worked on.", retry_after=1)
-    answer = problems.response(refusal, Request({"type": "http", "path": path, "percorso.request_id": _ID}))
+    request = Request({"type": "http", "path": path, "percorso.request_id": _ID})
+    answer = problems.response(_REFUSALS[why], request)
     return bytes(answer.body), [header for header in answer.raw_headers if header[0] != b"content-length"]
 
 
@@ -122,7 +133,11 @@ class Observed:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = int(message["status"])
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+                message["headers"] = [
+                    *message["headers"],
+                    (b"x-request-id", request_id.encode()),
+                    *rates.headers(scope),
+                ]
             await send(message)
 
         try:

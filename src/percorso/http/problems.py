@@ -12,7 +12,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match
 
-from percorso.errors import InvalidRequest, PercorsoError, Unauthorized, Unavailable
+from percorso.errors import InvalidRequest, PercorsoError, TooManyRequests, Unauthorized, Unavailable
 from percorso.formats import tmf683, tmf683_asked
 from percorso.ingest.document import distinct
 from percorso.ops import logs
@@ -24,7 +24,10 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 SEGMENT = "/segment/"
 """Where paths begin whose clients are Segment's and RudderStack's: they read `code` and `message`, and else try again
 what will never be taken. Some run in browsers, on sites of any origin."""
-ANYONE = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "Retry-After, X-Request-Id"}
+ANYONE = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Expose-Headers": "Retry-After, RateLimit, RateLimit-Policy, X-Request-Id",
+}
 """What lets a browser show an answer to any site: it is given for a key, and not for who is signed in."""
 ROOTS = (SEGMENT, tmf683.ROOT)
 """Where paths begin whose errors have a form of their own."""
@@ -68,7 +71,7 @@ def _of_tmf(error: PercorsoError, request: Request) -> Response:
 
 
 def _headers(error: PercorsoError) -> Mapping[str, str]:
-    if isinstance(error, Unavailable):
+    if isinstance(error, (TooManyRequests, Unavailable)):
         return {"Retry-After": str(error.retry_after)}
     if isinstance(error, Unauthorized):
         return {"WWW-Authenticate": 'Bearer realm="percorso"'}

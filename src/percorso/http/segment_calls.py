@@ -121,6 +121,7 @@ def _key_of(kind: str, given: str) -> str | None:
     openapi_extra={"requestBody": BODY},
 )
 async def store_segment_calls(
+    request: Request,
     call: Annotated[str, Path(description=f"What is sent: {', '.join(_NAMES)}.")],
     sent: Annotated[Delivery, Depends(_MayCall())],
     use: Use,
@@ -133,6 +134,7 @@ async def store_segment_calls(
         raise NotFound(f"There is no such call; there are {', '.join(_NAMES)}.")
     with _malformed_is_bad_request():
         calls = segment_bodies.read(call, sent.body, most=use.settings.max_batch_items)
+        await use.rates.spend(request, sent.key, len(calls.calls) - 1)
         if call in CALLS:
             _require_taken(await _store(calls, sent.key, use, wait=False))
         else:

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from percorso.analytics.deadline import Deadline
 from percorso.http.access import Keys
 from percorso.http.analysing import Analysis, Places
+from percorso.http.rates import Rates
 from percorso.http.recorder import Recorder
 from percorso.http.tokens import Tokens
 from percorso.ingest.erase import Eraser
@@ -47,6 +48,7 @@ class Services:
     pipeline: Pipeline
     keys: Keys
     tokens: Tokens | None
+    rates: Rates
     recorder: Recorder
     eraser: Eraser
     exports: asyncio.Semaphore

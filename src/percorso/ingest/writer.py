@@ -138,6 +138,11 @@ class Writer:
             and all(lane.busy_since is None or lane.busy_since > limit for lane in self._lanes)
         )
 
+    @property
+    def fill(self) -> float:
+        """How full the queue is: 1 where nothing more is taken at once."""
+        return max(self._rows / self._settings.queue_rows, self._bytes / self._settings.queue_bytes)
+
     async def write(self, rows: Sequence[Row], rejections: Sequence[Rejection], *, wait: bool = False) -> list[Verdict]:
         """Commit these, and give the verdict on each row, in order.
 

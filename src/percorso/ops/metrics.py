@@ -17,7 +17,17 @@ COMMIT_RETRIES = Counter("percorso_commit_retries", "Group commits tried again a
 QUEUE_ROWS = Gauge("percorso_queue_rows", "Interactions waiting for the writer.", multiprocess_mode="livesum")
 QUEUE_BYTES = Gauge("percorso_queue_bytes", "Bytes waiting for the writer.", multiprocess_mode="livesum")
 WRITER_UP = Gauge("percorso_writer_up", "1 while the writer can reach the database.", multiprocess_mode="livemin")
-SHED = Counter("percorso_http_shed", "Requests refused since too many were in progress.")
+SHED = Counter(
+    "percorso_http_shed", "Requests refused since too many were in progress, by the group of their route.", ["group"]
+)
+BODY_BYTES = Gauge("percorso_http_body_bytes", "Bytes of request bodies in memory.", multiprocess_mode="livesum")
+LOOP_LAG = Gauge("percorso_event_loop_lag_seconds", "How late the event loop is, seconds.", multiprocess_mode="livemax")
+PRESSURE = Gauge(
+    "percorso_pressure_level",
+    "What is refused so that more important work is done: 0 nothing, 1 analytics and exports, 2 reads too.",
+    multiprocess_mode="livemax",
+)
+RATE_LIMITED = Counter("percorso_http_rate_limited", "Requests refused since their key had sent all that it may.")
 AUDITED = Counter("percorso_audited_reads", "Reads of a single customer written to the audit log.")
 ISSUER_FETCHES = Counter(
     "percorso_issuer_fetches", "Times that the keys of the issuer of tokens were fetched, or could not be.", ["outcome"]

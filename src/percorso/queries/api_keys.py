@@ -14,7 +14,7 @@ class ApiKey:
     """What is known of a key; the key itself is not.
 
     `sources` and `channels` are what it may send, None any. `rotated_until` is when the last of the secrets it had
-    before ends; None where none is valid any more.
+    before ends; None where none is valid any more. `rate` is a second, `burst` at once; None: as the settings say.
     """
 
     key_id: UUID
@@ -27,11 +27,14 @@ class ApiKey:
     expires_at: datetime | None
     last_used_at: datetime | None
     rotated_until: datetime | None
+    rate: float | None
+    burst: int | None
 
 
 _COLUMNS = (
     "k.key_id, k.name, k.scopes, k.created_at, k.revoked_at, k.sources, k.channels, k.expires_at, k.last_used_at, "
-    "(SELECT max(r.valid_until) FROM rotated_keys r WHERE r.key_id = k.key_id AND r.valid_until > now())"
+    "(SELECT max(r.valid_until) FROM rotated_keys r WHERE r.key_id = k.key_id AND r.valid_until > now()), "
+    "k.rate, k.burst"
 )
 
 

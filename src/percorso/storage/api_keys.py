@@ -16,7 +16,14 @@ from percorso.storage.database import WriteSession
 
 PREFIX = "pcs_"
 
-_CHANGES: Final = {"name": "text", "sources": "text[]", "channels": "text[]", "expires_at": "timestamptz"}
+_CHANGES: Final = {
+    "name": "text",
+    "sources": "text[]",
+    "channels": "text[]",
+    "expires_at": "timestamptz",
+    "rate": "float8",
+    "burst": "int",
+}
 """What of a key may be changed, and the types of these columns."""
 
 
@@ -39,6 +46,8 @@ async def create(
     sources: Sequence[str] | None = None,
     channels: Sequence[str] | None = None,
     expires_at: datetime | None = None,
+    rate: float | None = None,
+    burst: int | None = None,
 ) -> UUID:
     """Store a key, unless it is stored already or was before a rotation, and give back its id.
 
@@ -49,8 +58,8 @@ async def create(
     if rotated is not None:
         return rotated
     key_id: UUID = await session.fetchval(
-        "INSERT INTO api_keys (key_id, name, key_hash, scopes, sources, channels, expires_at) "
-        "VALUES (gen_random_uuid(), $1, $2, $3, $4, $5, $6) "
+        "INSERT INTO api_keys (key_id, name, key_hash, scopes, sources, channels, expires_at, rate, burst) "
+        "VALUES (gen_random_uuid(), $1, $2, $3, $4, $5, $6, $7, $8) "
         "ON CONFLICT (key_hash) DO UPDATE SET key_hash = excluded.key_hash RETURNING key_id",
         name,
         key_hash,
@@ -58,12 +67,14 @@ async def create(
         sources,
         channels,
         expires_at,
+        rate,
+        burst,
     )
     return key_id
 
 
 async def change(session: WriteSession, key_id: UUID, changes: Mapping[str, Any]) -> bool:
-    """Change `name`, `sources`, `channels` or `expires_at`; False where there is no such key, or it is revoked.
+    """Change its name or its limits; False where there is no such key, or it is revoked.
 
     Relies on the primary key.
     """

@@ -53,6 +53,7 @@ _ERRORS = {
     413: "The body is too large.",
     415: "The body's encoding is not read.",
     422: "Something is to be mended; `errors` says what.",
+    429: "The key has sent all that it may; safe to repeat after `Retry-After` seconds.",
     503: "Nothing was taken; safe to repeat after `Retry-After` seconds.",
 }
 
@@ -65,7 +66,7 @@ def answers(
     conflict: str | None = None,
     lines: examples.Example | None = None,
 ) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route: what it answers when all is well, and which errors; 401, 403, 422, 503 always.
+    """The `responses` of a route: what it answers when all is well, and which errors; 401, 403, 422, 429, 503 always.
 
     `conflict` says when it is a 409; `lines` is an example of a line, where it may answer by NDJSON too.
     """
@@ -76,6 +77,6 @@ def answers(
         good |= {"content": {"application/x-ndjson": {"schema": {"type": "object", "examples": [lines]}}}}
     problem = {"content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}}}
     meanings = _ERRORS if conflict is None else _ERRORS | {409: conflict}
-    every = sorted({401, 403, 422, 503, *errors} | ({409} if conflict else set()))
+    every = sorted({401, 403, 422, 429, 503, *errors} | ({409} if conflict else set()))
     documented: dict[int | str, dict[str, Any]] = {int(status): good}
     return documented | {code: {"description": meanings[code]} | problem for code in every}

@@ -294,6 +294,8 @@ KEY: Final[Example] = {
     "last_used_at": "2026-11-23T07:59:00.000Z",
     "rotated_until": None,
     "revoked_at": None,
+    "rate": 500.0,
+    "burst": 20_000,
 }
 NEW_KEY: Final[Example] = KEY | {"key": "pcs_…"}
 KEYS: Final[Example] = {"items": [KEY], "next_cursor": None}

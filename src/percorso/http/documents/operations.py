@@ -67,6 +67,8 @@ class KeyDocument(BaseModel):
         description="When the last of the secrets ends that it had before it was rotated. Null: none is valid."
     )
     revoked_at: AwareDatetime | None
+    rate: float | None = Field(description="What it may send a second; null where the settings say.")
+    burst: int | None = Field(description="What it may send at once; null: the rate of ten seconds.")
 
 
 class NewKey(KeyDocument):

@@ -5,6 +5,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Double,
     Identity,
     Index,
     Integer,
@@ -155,6 +156,8 @@ api_keys = Table(
     Column("channels", ARRAY(Text), comment="The channels it may send; null is any."),
     Column("expires_at", moment(), comment="From then on it is not valid; null is never."),
     Column("last_used_at", moment(), comment="To the minute, and written a minute or two later."),
+    Column("rate", Double, comment="Interactions and other requests a second; null: what the settings say."),
+    Column("burst", Integer, comment="How many at once; null: those of ten seconds."),
     UniqueConstraint("key_hash"),
     comment="Who may call.",
 )
