@@ -24,7 +24,9 @@ def upgrade(
     with with_database(settings_with()) as settings:
         before, after = asyncio.run(_upgrade(settings))
     console = Console()
-    if before == after:
+    if schema.is_later(after, schema.newest()):
+        console.print(f"The database is at {after}, of a later release, on which this one works.", highlight=False)
+    elif before == after:
         console.print(f"The database was at {after} already.", highlight=False)
     else:
         console.print(f"The database is at {after}; it was {before or 'empty'}.", highlight=False)
@@ -32,12 +34,12 @@ def upgrade(
 
 @app.command()
 def current() -> None:
-    """Say at which version the schema is; exit 1 where it is not this release's."""
+    """Say at which version the schema is; exit 1 where it is older than this release's."""
     with with_database(settings_with()) as settings:
         version = asyncio.run(_current(settings))
     newest = schema.newest()
     typer.echo(version or "none")
-    if version != newest:
+    if not schema.suits(version, newest):
         typer.echo(f"This release needs {newest}: run `percorso db upgrade`.", err=True)
         raise typer.Exit(1)
 
