@@ -1,7 +1,7 @@
 """The application: settings in, a FastAPI application out, whose lifespan owns the pool and the writer."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import cached_property
@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from percorso.http import exports, interactions, openapi, problems, routers
 from percorso.http.access import SCOPES, Keys
 from percorso.http.analysing import Places
+from percorso.http.guarding import Guarded
 from percorso.http.middleware import Bounded, EncodedSlashes, Observed
 from percorso.http.parameters import only_known
 from percorso.http.recorder import Recorder
@@ -49,18 +50,25 @@ Errors are `application/problem+json`: a 4xx says what to mend, a 5xx is safe to
 class _Application(FastAPI):
     """FastAPI within percorso's own layers, with a short way past it for the hot path."""
 
-    def __init__(self, *, most_requests: int, **given: Any) -> None:
+    def __init__(self, *, most_requests: int, origins: Collection[str], secure: bool, **given: Any) -> None:
         super().__init__(**given)
         self._most_requests = most_requests
+        self._origins = origins
+        self._secure = secure
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request, or the lifespan."""
-        await self.layers(scope, receive, send)
+        await self.guarded(scope, receive, send)
 
     def build_middleware_stack(self) -> ASGIApp:
         """The framework's layers, but for its answer to what no one foresaw: `Observed` gives that, and counts it."""
         stack = super().build_middleware_stack()
         return stack.app if isinstance(stack, ServerErrorMiddleware) else stack
+
+    @cached_property
+    def guarded(self) -> ASGIApp:
+        """The outermost layer, which every answer passes."""
+        return Guarded(self.layers, origins=self._origins, secure=self._secure)
 
     @cached_property
     def layers(self) -> ASGIApp:
@@ -98,7 +106,11 @@ def create_app(
         separate_input_output_schemas=False,
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
+        docs_url=None,
+        redoc_url=None,
         most_requests=settings.max_concurrent_requests,
+        origins=settings.cors_origins,
+        secure=(settings.public_url or "").startswith("https://"),
     )
     interactions.add_storing(app.router)
     for router in routers.ALL:

@@ -62,6 +62,7 @@ def serve(
             "percorso.cli.serve:worker",
             factory=True,
             http=Connection,
+            ws="none",
             host=settings.host,
             port=settings.port,
             workers=settings.workers,
