@@ -74,8 +74,6 @@ class Connection(HttpToolsProtocol):
     _since: float | None = None
     """When the request that is arriving began; None between requests."""
     _arrived: int = 0
-    _in_head: bool = False
-    """Whether a request has begun whose headers are not complete."""
     _beside: int = 0
     """Bytes that arrived since something was made of them: a head that is complete, a part of a body."""
     _too_much: bool = False
@@ -95,15 +93,10 @@ class Connection(HttpToolsProtocol):
         if self._beside > MOST_HEAD_BYTES or (self.headers is not None and len(self.headers) > MOST_HEADERS):
             self._refuse_head()
 
-    def on_message_begin(self) -> None:  # noqa: D102 - uvicorn's
-        self._in_head = True
-        super().on_message_begin()
-
     def on_headers_complete(self) -> None:  # noqa: D102 - uvicorn's
         if len(self.headers) > MOST_HEADERS or (self._arrived > MOST_HEAD_BYTES and self._head() > MOST_HEAD_BYTES):
             self._too_much = True
             raise _TooMuchError
-        self._in_head = False
         self._beside = 0
         super().on_headers_complete()
 
@@ -135,7 +128,7 @@ class Connection(HttpToolsProtocol):
         While a request is worked on, what comes after it on the same connection may not be answered before it.
         """
         cycle: RequestResponseCycle | None = self.cycle
-        if cycle is None or cycle.response_complete or not (self._in_head or cycle.response_started):
+        if cycle is None or cycle.response_complete or (cycle.more_body and not cycle.response_started):
             self.transport.write(answer)
         self.transport.close()
 

@@ -57,13 +57,13 @@ class Guarded:
             await send({"type": "http.response.start", "status": 204, "headers": headers})
             await send({"type": "http.response.body", "body": b""})
             return
-        added = (*self._usual, *allowed, *self._varying)
+        added = (*self._usual, *allowed)
 
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = message["headers"]
                 said = {name for name, _ in headers}
-                message["headers"] = [*headers, *(header for header in added if header[0] not in said)]
+                message["headers"] = [*headers, *(header for header in added if header[0] not in said), *self._varying]
             await send(message)
 
         await self._app(scope, receive, guarded)

@@ -8,6 +8,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
@@ -84,7 +85,7 @@ def put(url: str, file: Path, *, programs: Path | None = None) -> None:
             if not complete:
                 # Before the end of what it reads it commits nothing.
                 writer.kill()
-            else:
+            with suppress(BrokenPipeError):
                 writer.stdin.close()
         if not complete or writer.returncode != 0:
             raise StartupError(f"{file} cannot be restored; the database is as it was.{_all(refused, misread)}")

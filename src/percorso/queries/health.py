@@ -12,6 +12,6 @@ async def schema_version(session: ReadSession) -> str | None:
 
 
 async def empty(session: ReadSession) -> bool:
-    """Whether there is no table of anyone's where percorso's would be, by the primary key of `pg_namespace`."""
-    there = "SELECT EXISTS (SELECT FROM pg_class WHERE relnamespace = current_schema()::regnamespace)"
-    return not await session.fetchval(there)
+    """Whether there is no table where percorso's would be; goes through `pg_class` once."""
+    tables = "SELECT FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p')"
+    return not await session.fetchval(f"SELECT EXISTS ({tables})")
