@@ -133,7 +133,7 @@ async def test_pages_of_the_named_sites_may_ask_with_a_key_and_those_of_others_m
                 await client.get(journey, headers={"Origin": origin}),
             ):
                 assert "access-control-allow-origin" not in answer.headers, origin
-                assert answer.headers["vary"] == "Origin"
+                assert "Origin" in answer.headers["vary"].split(", ")
         refused = await client.get(journey, headers={"Origin": DESK, "Authorization": "Bearer wrong"})
         assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, DESK)
 
@@ -143,7 +143,7 @@ async def test_with_an_asterisk_pages_of_any_site_may_ask(database_url: str) -> 
         assert (await client.options("/v1/touchpoints", headers=ASKS)).headers["access-control-allow-origin"] == "*"
         answer = await client.get("/v1/touchpoints", headers={"Origin": "https://any.example"})
         assert answer.headers["access-control-allow-origin"] == "*"
-        assert "vary" not in answer.headers
+        assert "Origin" not in answer.headers.get("vary", "")
 
 
 async def test_who_asks_what_a_webhook_may_send_is_not_taken_for_a_browser(database_url: str) -> None:

@@ -71,7 +71,7 @@ async def test_no_parameter_is_taken_for_anything_but_a_value(
 ) -> None:
     await store(client, make(id="still there", touchpoint="shop"))
     needed = {each["name"]: "x" for each in parameters if each.get("required") and each["in"] == "query"}
-    body = {"json": {}} if method in {"POST", "PUT", "PATCH"} else {}
+    body: dict[str, Any] = {"json": {}} if method in {"POST", "PUT", "PATCH"} else {}
     for parameter in parameters:
         if parameter["in"] not in {"path", "query"}:
             continue
@@ -80,10 +80,10 @@ async def test_no_parameter_is_taken_for_anything_but_a_value(
             if parameter["in"] == "path":
                 if not value:
                     continue
-                answer = await client.request(method, filled(path, parameters, {name: value}), params=needed, **body)  # type: ignore[arg-type]
+                answer = await client.request(method, filled(path, parameters, {name: value}), params=needed, **body)
             else:
                 params = needed | {name: value}
-                answer = await client.request(method, filled(path, parameters, {}), params=params, **body)  # type: ignore[arg-type]
+                answer = await client.request(method, filled(path, parameters, {}), params=params, **body)
             check_harmless(answer, (name, value[:60]))
             twice = [("limit", value), ("limit", value)]
         answer = await client.request(method, filled(path, parameters, {}), params=[*twice, (name, "a"), (name, "b")])

@@ -90,7 +90,7 @@ class Connection(HttpToolsProtocol):
         self._beside += len(data)
         super().data_received(data)
         # Headers also come after a body, and each may be of any length.
-        if self._beside > MOST_HEAD_BYTES or (self.headers is not None and len(self.headers) > MOST_HEADERS):
+        if self._beside > MOST_HEAD_BYTES or len(self.headers or ()) > MOST_HEADERS:
             self._refuse_head()
 
     def on_headers_complete(self) -> None:  # noqa: D102 - uvicorn's
