@@ -16,7 +16,7 @@ HOSTILE: Final = (
     "' OR '1'='1",
     "'; DROP TABLE interactions; --",
     "1); DELETE FROM api_keys; --",
-    "' UNION SELECT key_hash, name FROM api_keys --",
+    "' UNION SELECT version(), 1 --",
     "$1",
     "%s%s%s%n",
     "{{7*7}}${7*7}",
@@ -41,7 +41,7 @@ WAYS: Final = [
     for path, methods in DOCUMENT["paths"].items()
     for method, operation in methods.items()
 ]
-SECRET: Final = ("key_hash", "asyncpg", "psycopg", "syntax error", "Traceback", "pg_", "root:")
+SECRET: Final = ("PostgreSQL", "asyncpg", "sqlalchemy", "syntax error", "Traceback", "pg_catalog", "root:")
 """What only an answer shows that took what it was given for something else, or tells of what is inside."""
 
 

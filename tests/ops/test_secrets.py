@@ -44,7 +44,7 @@ async def test_the_log_of_a_service_at_its_most_talkative_holds_no_secret(
         given = {
             "PERCORSO_LOG_LEVEL": "debug",
             "PERCORSO_BOOTSTRAP_KEY": FIRST,
-            "PERCORSO_CONNECT_TIMEOUT_SECONDS": "1",
+            "PERCORSO_CONNECT_TIMEOUT_SECONDS": "5",
         }
         made = ""
         with serving_at(with_password(way.url), tmp_path, **given) as served:

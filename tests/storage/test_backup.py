@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import pytest
 
 from exchanges import journey_of, serving_at, store, store_all
 from percorso.ops import embedded
-from support import Make
+from support import Make, database_of
 from writing import until
 
 PEOPLE = [f"email:person-{number}@example.com" for number in range(12)]
@@ -29,7 +29,7 @@ def percorso(directory: Path, *arguments: str, ends: int = 0, **environment: str
     command = [sys.executable, "-m", "percorso", *arguments]
     done = subprocess.run(command, cwd=directory, env=kept | environment, capture_output=True, text=True, check=False)
     assert done.returncode == ends, done.stderr
-    return done.stdout + done.stderr
+    return " ".join((done.stdout + done.stderr).split())
 
 
 def left_in(directory: Path) -> list[str]:
@@ -46,6 +46,17 @@ def elsewhere() -> Iterator[str]:
             yield server.url
         finally:
             server.stop()
+
+
+@pytest.fixture
+async def empty(server_url: str) -> AsyncIterator[str]:
+    """An empty database on the server of all tests."""
+    name = f"percorso_restored_{os.urandom(4).hex()}"
+    connection = await asyncpg.connect(server_url)
+    await connection.execute(f"CREATE DATABASE {name}")
+    yield database_of(server_url, name)
+    await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await connection.close()
 
 
 async def told(client: httpx.AsyncClient, path: str, **params: Any) -> Any:
@@ -156,7 +167,7 @@ async def _generation(url: str) -> int:
 
 
 async def test_a_backup_is_put_into_an_empty_database_only_and_whole_or_not_at_all(
-    database_url: str, elsewhere: str, tmp_path: Path, make: Make
+    database_url: str, empty: str, tmp_path: Path, make: Make
 ) -> None:
     (tmp_path / "here").mkdir()
     with serving_at(database_url, tmp_path / "here") as here:
@@ -164,16 +175,16 @@ async def test_a_backup_is_put_into_an_empty_database_only_and_whole_or_not_at_a
             await store_all(client, [make(id=f"event-{number}", text="x" * 500) for number in range(2000)])
     file, cut = tmp_path / "whole.dump", tmp_path / "cut.dump"
 
-    def run(*arguments: str, ends: int = 2, url: str = elsewhere) -> str:
+    def run(*arguments: str, ends: int = 2, url: str = empty) -> str:
         return percorso(tmp_path, "db", *arguments, ends=ends, PERCORSO_DATABASE_URL=url)
 
     await asyncio.to_thread(run, "backup", str(file), ends=0, url=database_url)
     assert "there already" in await asyncio.to_thread(run, "backup", str(file), url=database_url)
     assert "There is no file" in await asyncio.to_thread(run, "restore", str(tmp_path / "none"))
-    for content in (file.read_bytes()[: file.stat().st_size * 2 // 3], file.read_bytes()[:100], b"", b"no dump"):
+    for content in (file.read_bytes()[: file.stat().st_size * 2 // 3], file.read_bytes()[:100], b"no dump"):
         cut.write_bytes(content)
         assert "cannot be restored" in await asyncio.to_thread(run, "restore", str(cut))
-        connection = await asyncpg.connect(elsewhere)
+        connection = await asyncpg.connect(empty)
         assert (
             await connection.fetchval("SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace") == 0
         )
@@ -183,7 +194,7 @@ async def test_a_backup_is_put_into_an_empty_database_only_and_whole_or_not_at_a
     assert "no such-programs" in await asyncio.to_thread(
         run, "backup", str(tmp_path / "b"), "--programs", "/no such-programs", url=database_url
     )
-    connection = await asyncpg.connect(elsewhere)
+    connection = await asyncpg.connect(empty)
     assert await connection.fetchval("SELECT count(*) FROM interactions") == 2000
     await connection.close()
     assert left_in(tmp_path) == ["cut.dump", "here", "whole.dump"]

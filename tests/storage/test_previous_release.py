@@ -133,7 +133,7 @@ async def check(client: httpx.AsyncClient, make: Make, name: str, items: list[di
     assert set(await ids_at(client, journey_of(person))) == {item["id"] for item in items}
     again = await done(client, "POST", "/v1/interactions/batch", json=items)
     assert (again["stored"], again["duplicate"]) == (0, len(items))
-    more = make(id=f"{name}-later", customer={"cookie_id": name})
+    more = make(id=f"{name}-later-{len(items)}", customer={"cookie_id": name})
     await store(client, more)
     assert more["id"] in await ids_at(client, journey_of(person))
     items.append(more)
