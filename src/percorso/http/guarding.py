@@ -42,9 +42,9 @@ class Guarded:
     def __init__(self, app: ASGIApp, *, origins: Collection[str], secure: bool) -> None:
         self._app = app
         self._origins = frozenset(origin.encode() for origin in origins)
-        self._usual = _raw(_USUAL | (_SECURE if secure else {}))
+        usual = _raw(_USUAL | (_SECURE if secure else {}))
         listed = bool(self._origins) and _ANY.encode() not in self._origins
-        self._varying = _raw({"Vary": "Origin"} if listed else {})
+        self._added = (*usual, *_raw({"Vary": "Origin"} if listed else {}))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -53,17 +53,18 @@ class Guarded:
             return
         allowed = self._allowed(scope)
         if allowed and scope["method"] == "OPTIONS" and _given(scope, b"access-control-request-method"):
-            headers = [*allowed, *_RAW_PREFLIGHT, *self._varying, *self._usual]
+            headers = [*self._added, *allowed, *_RAW_PREFLIGHT]
             await send({"type": "http.response.start", "status": 204, "headers": headers})
             await send({"type": "http.response.body", "body": b""})
             return
-        added = (*self._usual, *allowed)
+        added = self._added if allowed is _NOBODY else (*self._added, *allowed)
 
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = message["headers"]
-                said = {name for name, _ in headers}
-                message["headers"] = [*headers, *(header for header in added if header[0] not in said), *self._varying]
+                said = _NAMED & {name for name, _ in headers}
+                lacking = [each for each in added if each[0] not in said] if said else added
+                message["headers"] = [*headers, *lacking]
             await send(message)
 
         await self._app(scope, receive, guarded)
@@ -73,11 +74,11 @@ class Guarded:
         if scope["path"].startswith(SEGMENT):
             return _TO_ANYONE
         if not self._origins:
-            return ()
+            return _NOBODY
         if _ANY.encode() in self._origins:
             return _TO_ANYONE
         origin = _given(scope, b"origin")
-        return ((b"access-control-allow-origin", origin), *_RAW_EXPOSED) if origin in self._origins else ()
+        return ((b"access-control-allow-origin", origin), *_RAW_EXPOSED) if origin in self._origins else _NOBODY
 
 
 def _given(scope: Scope, name: bytes) -> bytes:
@@ -89,6 +90,9 @@ def _raw(headers: Mapping[str, str]) -> _Headers:
     return tuple((name.lower().encode(), value.encode()) for name, value in headers.items())
 
 
+_NOBODY: Final[_Headers] = ()
+_NAMED: Final = frozenset(name.lower().encode() for name in (*_USUAL, *_SECURE))
+"""What an answer may say itself; the rest it never does, or several may."""
 _RAW_EXPOSED: Final = _raw(_EXPOSED)
 _RAW_PREFLIGHT: Final = _raw(_PREFLIGHT)
 _TO_ANYONE: Final = _raw({"Access-Control-Allow-Origin": _ANY} | _EXPOSED)
