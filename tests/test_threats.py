@@ -9,7 +9,7 @@ SECTION = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## Threa
 ROWS = [line.strip("|").split("|") for line in SECTION.splitlines() if line.startswith("| ")][2:]
 
 
-def tests_that_there_are() -> set[str]:
+def there_are() -> set[str]:
     return {
         node.name
         for file in (ROOT / "tests").rglob("test_*.py")
@@ -21,7 +21,7 @@ def tests_that_there_are() -> set[str]:
 
 def test_every_threat_names_tests_that_there_are() -> None:
     assert len(ROWS) > 10
-    there = tests_that_there_are()
+    there = there_are()
     for threat, holds, tests in ROWS:
         named = re.findall(r"`(test_\w+)`", tests)
         assert named, threat

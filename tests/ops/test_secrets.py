@@ -5,13 +5,15 @@ import base64
 import os
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
 import httpx
 import pytest
 
-from exchanges import serving_at, store
+from exchanges import Served, serving_at, store
 from percorso.storage.database import parse_url
 from support import KEY, Make
 from writing import Way, until
@@ -24,6 +26,17 @@ TOLD: Final = ("key-in-the-query", "key-that-is-wrong", "key-of-segment", "passw
 
 def with_password(url: str, password: str = PASSWORD) -> str:
     return parse_url(url).set(drivername="postgresql", password=password).render_as_string(hide_password=False)
+
+
+@asynccontextmanager
+async def serving_beside(url: str, directory: Path, **environment: str) -> AsyncIterator[Served]:
+    """A service whose way to its database this process keeps open while it starts and stops."""
+    service = serving_at(url, directory, **environment)
+    served = await asyncio.to_thread(service.__enter__)
+    try:
+        yield served
+    finally:
+        await asyncio.to_thread(service.__exit__, None, None, None)
 
 
 def run(directory: Path, *arguments: str, **environment: str) -> str:
@@ -47,7 +60,7 @@ async def test_the_log_of_a_service_at_its_most_talkative_holds_no_secret(
             "PERCORSO_CONNECT_TIMEOUT_SECONDS": "5",
         }
         made = ""
-        with serving_at(with_password(way.url), tmp_path, **given) as served:
+        async with serving_beside(with_password(way.url), tmp_path, **given) as served:
             async with served.client() as client:
                 client.headers["Authorization"] = f"Bearer {FIRST}"
                 await store(client, make())
