@@ -60,32 +60,34 @@ async def test_the_log_of_a_service_at_its_most_talkative_holds_no_secret(
             "PERCORSO_CONNECT_TIMEOUT_SECONDS": "5",
         }
         made = ""
-        async with serving_beside(with_password(way.url), tmp_path, **given) as served:
-            async with served.client() as client:
-                client.headers["Authorization"] = f"Bearer {FIRST}"
-                await store(client, make())
-                made = (await client.post("/v1/keys", json={"name": "a", "scopes": ["read"]})).json()["key"]
-                journey = "/v1/customers/email:anna@example.com/journey"
-                for authorization in (f"Bearer {made}", f"Bearer {TOLD[1]}", TOLD[1], f"Digest {TOLD[1]}"):
-                    await client.get(journey, headers={"Authorization": authorization})
-                for path in (journey, "/v1/nothing", "/health/live"):
-                    await client.get(path, params={"key": TOLD[0], "access_token": TOLD[0]})
-                    await client.get(f"{path}/{TOLD[0]}")
-                basic = base64.b64encode(f"{TOLD[2]}:".encode()).decode()
-                await client.post("/segment/v1/track", json={}, headers={"Authorization": f"Basic {basic}"})
-                await client.post("/segment/v1/track", json={"writeKey": TOLD[2]})
-                await client.get(f"/segment/v1/projects/{TOLD[2]}/settings")
-                callback = f"http://user:{TOLD[3]}@127.0.0.1:1/?token={TOLD[4]}"
-                await client.post("/tmf-api/partyInteraction/v4/hub", json={"callback": callback})
-                await client.post("/v1/interactions", content=f'{{"source": "{TOLD[3]}"'.encode())
-                # The way to the database breaks, which is where addresses are told.
-                way.open = False
-                way.end()
-                await asyncio.gather(*(client.get(journey) for _ in range(3)))
-                await client.post("/v1/interactions", json=make())
-                way.open = True
-                await until(lambda: _ready(client))
-                await client.get(f"http://user:{TOLD[3]}@{served.url.removeprefix('http://')}/v1/touchpoints")
+        async with (
+            serving_beside(with_password(way.url), tmp_path, **given) as served,
+            served.client() as client,
+        ):
+            client.headers["Authorization"] = f"Bearer {FIRST}"
+            await store(client, make())
+            made = (await client.post("/v1/keys", json={"name": "a", "scopes": ["read"]})).json()["key"]
+            journey = "/v1/customers/email:anna@example.com/journey"
+            for authorization in (f"Bearer {made}", f"Bearer {TOLD[1]}", TOLD[1], f"Digest {TOLD[1]}"):
+                await client.get(journey, headers={"Authorization": authorization})
+            for path in (journey, "/v1/nothing", "/health/live"):
+                await client.get(path, params={"key": TOLD[0], "access_token": TOLD[0]})
+                await client.get(f"{path}/{TOLD[0]}")
+            basic = base64.b64encode(f"{TOLD[2]}:".encode()).decode()
+            await client.post("/segment/v1/track", json={}, headers={"Authorization": f"Basic {basic}"})
+            await client.post("/segment/v1/track", json={"writeKey": TOLD[2]})
+            await client.get(f"/segment/v1/projects/{TOLD[2]}/settings")
+            callback = f"http://user:{TOLD[3]}@127.0.0.1:1/?token={TOLD[4]}"
+            await client.post("/tmf-api/partyInteraction/v4/hub", json={"callback": callback})
+            await client.post("/v1/interactions", content=f'{{"source": "{TOLD[3]}"'.encode())
+            # The way to the database breaks, which is where addresses are told.
+            way.open = False
+            way.end()
+            await asyncio.gather(*(client.get(journey) for _ in range(3)))
+            await client.post("/v1/interactions", json=make())
+            way.open = True
+            await until(lambda: _ready(client))
+            await client.get(f"http://user:{TOLD[3]}@{served.url.removeprefix('http://')}/v1/touchpoints")
         log = served.log.read_text()
     assert '"event": "request"' in log
     assert "cannot be reached" in log
