@@ -19,7 +19,7 @@ _FROM = "https://cdn.jsdelivr.net"
 async def show_docs(request: Request) -> Response:
     """Show the contract; what the page may load and run is named, and everything else is refused."""
     page = get_swagger_ui_html(
-        openapi_url="openapi.json", title=f"{request.app.title}: routes", swagger_favicon_url="data:,"
+        openapi_url="./openapi.json", title=f"{request.app.title}: routes", swagger_favicon_url="data:,"
     )
     body = bytes(page.body)
     scripts = " ".join(f"'sha256-{b64encode(sha256(script).digest()).decode()}'" for script in _SCRIPT.findall(body))
