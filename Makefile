@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CLIENTS := $(VENV)/.clients
 
-.PHONY: help serve test test-faults check static bench format openapi lock test-server clean
+.PHONY: help serve test test-faults check static audit bench format openapi lock test-server clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -28,13 +28,17 @@ check: static $(CLIENTS)
 	$(BIN)/pytest --cov --cov-report=term:skip-covered --cov-fail-under=90 $(ARGS)
 
 ## make static        the same without the tests
-static: $(READY)
+static: $(READY) audit
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/percorso db upgrade --sql | $(BIN)/squawk
 	$(BIN)/percorso openapi --check openapi/openapi.json
+
+## make audit         ask whether a vulnerability of a dependency is known (ARGS=--required fails where none can say)
+audit: $(READY)
+	$(BIN)/python tests/audit.py $(BIN)/pip-audit requirements.lock $(filter --required,$(ARGS))
 
 ## make bench         measure percorso against the database's own limit (ARGS="--help" says what there is)
 bench: $(READY)

@@ -17,6 +17,7 @@ from percorso.http import exports, interactions, openapi, problems, routers
 from percorso.http.access import SCOPES, Keys
 from percorso.http.analysing import Places
 from percorso.http.budgets import Budgets
+from percorso.http.guarding import Guarded
 from percorso.http.issuer import IssuerKeys
 from percorso.http.last_used import LastUsed
 from percorso.http.middleware import Bounded, EncodedSlashes, Observed
@@ -62,7 +63,7 @@ class _Application(FastAPI):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request, or the lifespan."""
-        await self.layers(scope, receive, send)
+        await self.guarded(scope, receive, send)
 
     def build_middleware_stack(self) -> ASGIApp:
         """The framework's layers, but for its answer to what no one foresaw: `Observed` gives that, and counts it."""
@@ -73,6 +74,12 @@ class _Application(FastAPI):
     def budgets(self) -> Budgets:
         """What requests may use; made when all routes are there."""
         return Budgets(self, self._settings, self._pressure)
+
+    @cached_property
+    def guarded(self) -> ASGIApp:
+        """The outermost layer, which every answer passes."""
+        secure = (self._settings.public_url or "").startswith("https://")
+        return Guarded(self.layers, origins=self._settings.cors_origins, secure=secure)
 
     @cached_property
     def layers(self) -> ASGIApp:
@@ -117,6 +124,8 @@ def create_app(
         generate_unique_id_function=lambda route: route.name,
         settings=settings,
         pressure=pressure,
+        docs_url=None,
+        redoc_url=None,
     )
     interactions.add_storing(app.router)
     for router in routers.ALL:

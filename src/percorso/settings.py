@@ -17,6 +17,8 @@ _SHARES: Final[dict[RouteGroup, float]] = {
     "exports": 0.05,
     "administration": 0.1,
 }
+Origin = Annotated[str, Field(pattern=r"^(\*|https?://[^/\s]+)$")]
+"""What a browser calls a site: scheme, host, and a port where it is not the usual one. `*` is any."""
 
 
 class Settings(BaseSettings):
@@ -36,7 +38,15 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535, description="The port to listen on; 0 takes a free one.")
     workers: PositiveInt = Field(1, description="How many processes serve requests.")
     public_url: str | None = Field(
-        None, description="The service's address as clients see it, where a proxy stands before it."
+        None,
+        description="The service's address as clients see it, where a proxy stands before it. With `https://` answers "
+        "tell browsers to use nothing else.",
+    )
+    cors_origins: list[Origin] = Field(
+        [],
+        description="The sites whose pages may ask from within a browser, as JSON such as "
+        '`["https://desk.example.com"]`; `["*"]` is any. They need a key as everyone does. The calls of Segment\'s and '
+        "RudderStack's clients may come from any site.",
     )
     default_region: str | None = Field(
         None,

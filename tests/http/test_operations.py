@@ -48,13 +48,18 @@ async def test_a_service_whose_writer_has_stopped_is_not_ready_and_takes_nothing
         assert (await client.get("/health/live")).status_code == 200
 
 
-async def test_a_service_whose_schema_is_stale_is_not_ready(
+async def test_a_service_whose_schema_is_stale_is_not_ready_and_one_whose_schema_is_of_a_later_release_is(
     client: httpx.AsyncClient, database: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:
     await database.execute("UPDATE alembic_version SET version_num = 'older'")
     ready = await client.get("/health/ready")
     assert ready.status_code == 503
     assert "older" in ready.json()["checks"]["schema"]
+    # While a release is rolled out, those before it serve on its schema.
+    await database.execute("UPDATE alembic_version SET version_num = '29991231_2359'")
+    assert (await client.get("/health/ready")).status_code == 200
+    await database.execute("UPDATE alembic_version SET version_num = '20261122_1100'")
+    assert (await client.get("/health/ready")).status_code == 503
     await database.execute("DROP TABLE alembic_version")
     assert (await client.get("/health/ready")).status_code == 503
 

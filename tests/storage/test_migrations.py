@@ -3,10 +3,12 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
+from itertools import pairwise
 
 import asyncpg
 import pytest
 from alembic import command
+from alembic.script import ScriptDirectory
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from percorso import ids
@@ -52,6 +54,32 @@ async def test_migrations_lead_to_the_schema_that_the_code_knows(engine: AsyncEn
     async with processes(empty, 1) as [this]:
         assert await statuses(this, make()) == ["stored"]
     await _check(engine)
+
+
+async def test_a_database_that_a_later_release_migrated_is_served_and_left_as_it_is(
+    engine: AsyncEngine, empty: str, make: Make
+) -> None:
+    await schema.upgrade(engine)
+    database = await asyncpg.connect(empty)
+    await database.execute("UPDATE alembic_version SET version_num = '29991231_2359'")
+    await schema.require(engine)
+    await schema.upgrade(engine)
+    assert await schema.current(engine) == "29991231_2359"
+    async with processes(empty, 1) as [this]:
+        assert await statuses(this, make()) == ["stored"]
+    for stale in ("20261122_1100", "older"):
+        await database.execute("UPDATE alembic_version SET version_num = $1", stale)
+        with pytest.raises(StartupError, match=f"is at schema {stale}"):
+            await schema.require(engine)
+    await database.close()
+
+
+async def test_every_version_is_named_so_that_the_later_one_can_be_told() -> None:
+    versions = [script.revision for script in ScriptDirectory.from_config(schema.alembic_config()).walk_revisions()]
+    assert len(versions) > 5
+    for later, earlier in pairwise(versions):
+        assert schema.is_later(later, earlier)
+        assert not schema.is_later(earlier, later)
 
 
 async def test_upgrades_at_once_come_one_after_the_other(engine: AsyncEngine, empty: str) -> None:

@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +18,7 @@ from uvicorn.supervisors import Multiprocess
 
 from percorso.app import create_app
 from percorso.cli.running import engine_of, settings_with, with_database
+from percorso.errors import StartupError
 from percorso.http.access import SCOPES
 from percorso.http.connections import Connection
 from percorso.ops import logs, process
@@ -55,13 +56,14 @@ def serve(
     logs.configure(wanted.log_level, wanted.log_format)
     Policy.of(wanted)
     own = wanted.database_url is None
-    with with_database(wanted, exclusive=True) as settings, tempfile.TemporaryDirectory(prefix="percorso-") as shared:
+    with with_database(wanted, exclusive=True) as settings, _shared(settings) as shared:
         key = asyncio.run(_prepare(settings, migrate=migrate or own, own=own))
-        _hand_down(settings, Path(shared))
+        _hand_down(settings, shared)
         config = uvicorn.Config(
             "percorso.cli.serve:worker",
             factory=True,
             http=Connection,
+            ws="none",
             host=settings.host,
             port=settings.port,
             workers=settings.workers,
@@ -107,10 +109,27 @@ async def _prepare(settings: Settings, *, migrate: bool, own: bool) -> str | Non
         return key
 
 
-def _hand_down(settings: Settings, shared: Path) -> None:
+@contextlib.contextmanager
+def _shared(settings: Settings) -> Iterator[Path | None]:
+    """A directory in which several workers count together; a single one needs none, and nothing it could write to."""
+    if settings.workers == 1:
+        yield None
+        return
+    try:
+        directory = tempfile.TemporaryDirectory(prefix="percorso-")
+    except OSError as error:
+        raise StartupError(
+            f"Several workers count together in files, and there is no place for these: {error.strerror}. "
+            "Mount a small tmpfs at /tmp, or set PERCORSO_WORKERS=1."
+        ) from error
+    with directory as path:
+        yield Path(path)
+
+
+def _hand_down(settings: Settings, shared: Path | None) -> None:
     """Put into the environment what worker processes must know; several count in files in the directory `shared`."""
     os.environ["PERCORSO_DATABASE_URL"] = url_of(settings)
-    if settings.workers > 1:
+    if shared is not None:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(shared)
 
 

@@ -13,6 +13,7 @@ from percorso.http.documents import examples
 from percorso.http.documents.operations import Health
 from percorso.http.services import Services, Use
 from percorso.queries import health
+from percorso.storage import schema
 from percorso.storage.database import is_away, reading
 
 router = APIRouter(tags=["Operations"])
@@ -39,7 +40,7 @@ async def check_live() -> Response:
     },
 )
 async def check_ready(use: Use) -> Response:
-    """Check that the database answers, that its schema is this release's, and that the writer is not stuck."""
+    """Check that the database answers, that its schema suits this release, and that the writer is not stuck."""
     checks = {"writer": "ok" if use.writer.healthy else "stopped, stuck, or without its database"}
     checks |= await _database(use)
     good = all(check == "ok" for check in checks.values())
@@ -58,8 +59,8 @@ async def _database(use: Services) -> dict[str, str]:
         if not is_away(error):
             raise
         return {"database": "cannot be reached"}
-    newest = use.schema
-    return {"database": "ok", "schema": "ok" if version == newest else f"is at {version}, needs {newest}"}
+    good = schema.suits(version, use.schema)
+    return {"database": "ok", "schema": "ok" if good else f"is at {version}, needs {use.schema}"}
 
 
 @router.get(

@@ -23,12 +23,7 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 SEGMENT = "/segment/"
 """Where paths begin whose clients are Segment's and RudderStack's: they read `code` and `message`, and else try again
-what will never be taken. Some run in browsers, on sites of any origin."""
-ANYONE = {
-    "Access-Control-Allow-Origin": "*",
-    "Access-Control-Expose-Headers": "Retry-After, RateLimit, RateLimit-Policy, X-Request-Id",
-}
-"""What lets a browser show an answer to any site: it is given for a key, and not for who is signed in."""
+what will never be taken."""
 ROOTS = (SEGMENT, tmf683.ROOT)
 """Where paths begin whose errors have a form of their own."""
 
@@ -49,10 +44,9 @@ def response(error: PercorsoError, request: Request) -> Response:
         "errors": [problem.as_json() for problem in error.problems],
         **error.members,
     }
-    headers = dict(_headers(error))
+    headers = _headers(error)
     if str(request.scope.get("path", "")).startswith(SEGMENT):
         document["message"] = error.detail
-        headers |= ANYONE
     return Response(json.dumps(document) + "\n", error.status, headers, MEDIA_TYPE)
 
 

@@ -11,6 +11,7 @@ from percorso.http import (
     cloudevents,
     consents,
     customers,
+    docs,
     erasures,
     exports,
     finding,
@@ -62,4 +63,5 @@ ALL: Final[tuple[APIRouter, ...]] = (
     tmf683_hub.router,
     keys.router,
     health.router,
+    docs.router,
 )

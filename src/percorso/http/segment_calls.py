@@ -30,7 +30,7 @@ from percorso.errors import (
 from percorso.formats import segment, segment_bodies
 from percorso.formats.segment import Call
 from percorso.formats.segment_bodies import BATCHES, CALLS, Sent
-from percorso.http import answers, bodies, problems
+from percorso.http import answers, bodies
 from percorso.http.access import May, authorization
 from percorso.http.callers import Caller
 from percorso.http.documents.base import answers as documented
@@ -56,11 +56,6 @@ _CAP_OF_STRANGERS: Final = 512 * 1024
 _CHUNK: Final = 500
 _SUCCESS: Final = b'{"success": true}'
 _NAMES: Final = (*BATCHES, *CALLS)
-_PREFLIGHT: Final = problems.ANYONE | {
-    "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
-    "Access-Control-Allow-Headers": "Authorization, *",
-    "Access-Control-Max-Age": "86400",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +134,7 @@ async def store_segment_calls(
             _require_taken(await _store(calls, sent.key, use, wait=False))
         else:
             await _store_all(calls, sent.key, use)
-    return Response(_SUCCESS, media_type="application/json", headers=problems.ANYONE)
+    return Response(_SUCCESS, media_type="application/json")
 
 
 async def _store_all(sent: Sent, key: Caller, use: Services) -> None:
@@ -255,16 +250,4 @@ async def read_segment_settings(
         "legacyVideoPluginsEnabled": False,
         "remotePlugins": [],
     }
-    return answers.json_response(content, headers=problems.ANYONE | {"Cache-Control": "no-store"})
-
-
-@router.options("/{call}", include_in_schema=False)  # noqa: FAST003 - all are answered alike
-async def preflight_segment_calls() -> Response:
-    """Let a browser ask on behalf of a site of any origin."""
-    return Response(status_code=HTTPStatus.NO_CONTENT, headers=_PREFLIGHT)
-
-
-@router.options("/projects/{write_key}/settings", include_in_schema=False)  # noqa: FAST003 - all are answered alike
-async def preflight_segment_settings() -> Response:
-    """Let a browser ask on behalf of a site of any origin."""
-    return Response(status_code=HTTPStatus.NO_CONTENT, headers=_PREFLIGHT)
+    return answers.json_response(content)

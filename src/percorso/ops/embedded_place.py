@@ -139,6 +139,11 @@ def private_directory(path: Path, account: Account | None) -> None:
         os.close(directory)
 
 
+def programs() -> Path:
+    """The directory of PostgreSQL's programs that are installed, for this process's user (StartupError: for none)."""
+    return _programs(None)
+
+
 def major_version() -> str:
     """The major version of the installed PostgreSQL, such as "18". Raises StartupError where none is installed."""
     return _version().partition(".")[0]

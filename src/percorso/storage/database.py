@@ -40,8 +40,9 @@ def parse_url(url: str) -> URL:
     """A Postgres URL in any of the usual spellings, as SQLAlchemy's; StartupError where it is none."""
     try:
         parsed = make_url(url)
-    except ArgumentError as error:
-        raise StartupError("PERCORSO_DATABASE_URL is not a URL: use postgresql://user:password@host/name.") from error
+    except (ArgumentError, ValueError):
+        # What it came from quotes the URL, and the password with it.
+        raise StartupError("PERCORSO_DATABASE_URL is not a URL: use postgresql://user:password@host/name.") from None
     if parsed.drivername.partition("+")[0] not in {"postgresql", "postgres"}:
         raise StartupError(f"PERCORSO_DATABASE_URL names {parsed.drivername!r}; percorso stores in postgresql:// only.")
     return parsed.set(drivername="postgresql+asyncpg")

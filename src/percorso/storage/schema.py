@@ -1,8 +1,10 @@
 """The schema's version: bring a database to the newest, and say whether it is there."""
 
 import asyncio
+import re
 from io import StringIO
 from pathlib import Path
+from typing import Final
 
 from alembic import command
 from alembic.config import Config
@@ -18,6 +20,8 @@ from percorso.storage.database import OLDEST_SERVER, is_away
 _LOCK = 0x70657263_6D696772
 """Advisory lock: replicas that start together migrate one after the other."""
 _POLL_SECONDS = 0.2
+_VERSION: Final = re.compile(r"\d{8}_\d{4}")
+"""How versions are named: by the moment they were written, so that of two the later one can be told."""
 
 
 def migrations() -> Path:
@@ -44,14 +48,31 @@ def newest() -> str:
     return head
 
 
+def suits(version: str | None, needed: str) -> bool:
+    """Whether this code, which needs one version, works on another: on its own, and on a later release's.
+
+    Every migration lets the release before it go on, so that the database is migrated first, under running services,
+    and a release can be taken back without touching the schema.
+    """
+    return version is not None and (version == needed or is_later(version, needed))
+
+
+def is_later(version: str | None, than: str) -> bool:
+    """Whether a version is one that a later release made."""
+    return version is not None and _VERSION.fullmatch(version) is not None and version > than
+
+
 async def current(engine: AsyncEngine) -> str | None:
     """The version the database is at; None where it has no percorso schema."""
     async with engine.connect() as connection:
-        return await connection.run_sync(lambda sync: MigrationContext.configure(sync).get_current_revision())
+        return await connection.run_sync(_revision)
 
 
 async def upgrade(engine: AsyncEngine) -> None:
-    """Run every migration that is missing; safe to call from several processes at once."""
+    """Run every migration that is missing; safe to call from several processes at once.
+
+    A database that a later release has migrated is left as it is.
+    """
     async with engine.connect() as connection:
         await connection.execution_options(isolation_level="AUTOCOMMIT")
         version = (await connection.execute(text("SHOW server_version_num"))).scalar_one()
@@ -66,11 +87,18 @@ async def upgrade(engine: AsyncEngine) -> None:
             await connection.execute(text("SET idle_in_transaction_session_timeout = 0"))
             await connection.commit()
             await connection.execution_options(isolation_level="READ COMMITTED")
-            await connection.run_sync(lambda sync: command.upgrade(alembic_config(sync), "head"))
+            version = await connection.run_sync(_revision)
             await connection.commit()
+            if not is_later(version, newest()):
+                await connection.run_sync(lambda sync: command.upgrade(alembic_config(sync), "head"))
+                await connection.commit()
         finally:
             # With the connection go its settings and the lock.
             await connection.invalidate()
+
+
+def _revision(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
 
 
 def as_sql() -> str:
@@ -82,7 +110,7 @@ def as_sql() -> str:
 
 
 async def require(engine: AsyncEngine) -> None:
-    """Raise StartupError unless the database is reachable and at this release's version."""
+    """Raise StartupError unless the database is reachable and at a version that suits this release."""
     try:
         version = await current(engine)
     except Exception as error:
@@ -91,6 +119,6 @@ async def require(engine: AsyncEngine) -> None:
         raise StartupError(
             f"The database cannot be reached ({type(error).__name__}): see PERCORSO_DATABASE_URL."
         ) from error
-    if version != newest():
+    if not suits(version, newest()):
         found = "has no percorso schema" if version is None else f"is at schema {version}"
         raise StartupError(f"The database {found}; this release needs {newest()}. Run `percorso db upgrade`.")
