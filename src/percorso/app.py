@@ -21,10 +21,12 @@ from percorso.http.parameters import only_known
 from percorso.http.recorder import Recorder
 from percorso.http.routing import Direct
 from percorso.http.services import Services
+from percorso.http.traced import Traced
 from percorso.ingest.erase import Eraser
 from percorso.ingest.identity import Identifiers
 from percorso.ingest.pipeline import Pipeline
 from percorso.ingest.writer import Writer
+from percorso.ops import tracing
 from percorso.queries.retention import Policy
 from percorso.settings import Settings
 from percorso.storage import api_keys, database, deployment, schema
@@ -49,8 +51,9 @@ Errors are `application/problem+json`: a 4xx says what to mend, a 5xx is safe to
 class _Application(FastAPI):
     """FastAPI within percorso's own layers, with a short way past it for the hot path."""
 
-    def __init__(self, *, most_requests: int, **given: Any) -> None:
+    def __init__(self, *, most_requests: int, traced: bool, **given: Any) -> None:
         super().__init__(**given)
+        self._traced = traced
         self._most_requests = most_requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -66,7 +69,8 @@ class _Application(FastAPI):
     def layers(self) -> ASGIApp:
         """What a request passes through."""
         direct = Direct(super().__call__, self.routes, of=self)
-        return Bounded(Observed(EncodedSlashes(direct)), most=self._most_requests)
+        observed = Observed(EncodedSlashes(direct))
+        return Bounded(Traced(observed) if self._traced else observed, most=self._most_requests)
 
 
 def create_app(
@@ -99,6 +103,7 @@ def create_app(
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
         most_requests=settings.max_concurrent_requests,
+        traced=settings.tracing,
     )
     interactions.add_storing(app.router)
     for router in routers.ALL:
@@ -115,6 +120,10 @@ async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) ->
     policy = Policy.of(settings)
     engine = database.create_engine(url, settings)
     analytics = Places(url, settings)
+    if settings.tracing:
+        tracing.start()
+        tracing.observe(engine)
+        tracing.observe(analytics.engine)
     try:
         await schema.require(engine)
         async with database.writing(engine) as session:
@@ -125,7 +134,9 @@ async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) ->
         identifiers = Identifiers(this.salt, settings.default_region, settings.seen_identities)
 
         async def connect() -> WriteSession:
-            return WriteSession(await database.connect(url, settings, name="percorso-writer"))
+            connection = await database.connect(url, settings, name="percorso-writer")
+            tracing.watch(connection)
+            return WriteSession(connection)
 
         recorder = Recorder(engine, settings.audit_reads)
         writer = writer_class(connect, settings, identifiers, generation=this.generation)
@@ -154,6 +165,7 @@ async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) ->
     finally:
         await analytics.close()
         await engine.dispose()
+        await tracing.stop()
 
 
 def workers_of(services: Services) -> Sequence[Worker]:

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from percorso.errors import Unavailable
 from percorso.http import problems
 from percorso.http.parameters import SLASH
-from percorso.ops import metrics
+from percorso.ops import current, metrics
 
 _log = structlog.get_logger("percorso.access")
 _all_lines = logging.getLogger("percorso.access")
@@ -115,6 +115,7 @@ class Observed:
             return
         request_id = _request_id(scope)
         scope["percorso.request_id"] = request_id
+        answering = current.REQUEST.set(scope)
         status = _UNANSWERED
         begun = perf_counter()
 
@@ -141,6 +142,7 @@ class Observed:
             await answer(scope, receive, observed)
         finally:
             _observe(scope, status, perf_counter() - begun, request_id)
+            current.REQUEST.reset(answering)
 
 
 class EncodedSlashes:

@@ -22,7 +22,7 @@ from percorso.ingest.validate import parse
 from percorso.ingest.verdict import Verdict
 from percorso.ingest.writer import Writer
 from percorso.interaction import DEFAULT_DIRECTION, Interaction
-from percorso.ops import metrics
+from percorso.ops import current, metrics, tracing
 from percorso.settings import Settings
 from percorso.storage.deployment import Deployment
 from percorso.storage.interactions import Row
@@ -64,17 +64,22 @@ class Pipeline:
         received_at = datetime.now(UTC)
         rows: list[Row] = []
         rejections: dict[int, Rejection] = {}
-        for index, item in enumerate(items):
-            outcome = self._prepare(item, received_at, item if received is None else received[index], format)
-            if isinstance(outcome, Row):
-                outcome.time_assigned |= index in estimated
-                rows.append(outcome)
-            elif retold is None:
-                rejections[index] = outcome
-            else:
-                problems = [retold(index, problem) for problem in outcome.problems]
-                rejections[index] = replace(outcome, problems=problems)
-        verdicts = await self._writer.write(rows, list(rejections.values()), wait=wait)
+        with tracing.span("validate", **{"percorso.items": len(items)}):
+            for index, item in enumerate(items):
+                outcome = self._prepare(item, received_at, item if received is None else received[index], format)
+                if isinstance(outcome, Row):
+                    outcome.time_assigned |= index in estimated
+                    rows.append(outcome)
+                elif retold is None:
+                    rejections[index] = outcome
+                else:
+                    problems = [retold(index, problem) for problem in outcome.problems]
+                    rejections[index] = replace(outcome, problems=problems)
+        if (traceparent := current.traceparent()) is not None:
+            for row in rows:
+                row.traceparent = traceparent
+        with tracing.span("store"):
+            verdicts = await self._writer.write(rows, list(rejections.values()), wait=wait)
         for index, rejection in rejections.items():
             verdicts.insert(index, Verdict.rejected(rejection.id, rejection.problems))
         return _counted(verdicts)
