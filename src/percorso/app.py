@@ -1,7 +1,7 @@
 """The application: settings in, a FastAPI application out, whose lifespan owns the pool and the writer."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import cached_property
@@ -10,6 +10,7 @@ from typing import Any
 
 import structlog
 from fastapi import Depends, FastAPI
+from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -31,9 +32,10 @@ from percorso.queries.retention import Policy
 from percorso.settings import Settings
 from percorso.storage import api_keys, database, deployment, schema
 from percorso.storage.database import WriteSession
-from percorso.workers import announcing, delivering, partitions, profiles, retention, rollups
+from percorso.workers import announcing, delivering, partitions, profiles, retention, rollups, sampling
 from percorso.workers import erasures as erasures_worker
 from percorso.workers.runtime import Runtime, Worker
+from percorso.workers.vitals import felt
 
 _log = structlog.get_logger("percorso.app")
 
@@ -88,7 +90,11 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with serving(settings, writer_class=writer_class) as services, working(services, workers or workers_of):
+        async with (
+            serving(settings, writer_class=writer_class) as services,
+            felt(pools_of(services), services.recorder.waiting, schema=services.schema),
+            working(services, workers or workers_of),
+        ):
             app.state.services = services
             yield
 
@@ -180,7 +186,13 @@ def workers_of(services: Services) -> Sequence[Worker]:
         erasures_worker.worker(services.eraser),
         announcing.worker(engine, generation=services.deployment.generation),
         delivering.worker(engine, settings, {announcing.PROTOCOL: announcing.payload(settings)}),
+        sampling.worker(engine),
     )
+
+
+def pools_of(services: Services) -> Mapping[str, AsyncEngine]:
+    """The pools of a process, by what they are for."""
+    return {"reading": services.engine, "analytics": services.analytics.engine}
 
 
 @asynccontextmanager

@@ -1,11 +1,24 @@
-"""The command line: `percorso serve | db | keys | audit | import | export | retention | bench | settings | openapi`."""
+"""The command line: `percorso serve | db | keys | audit | import | export | retention | bench | doctor …`."""
 
 import sys
 
 from rich.console import Console
 from typer import Typer
 
-from percorso.cli import audit, benching, configuration, contract, db, exporting, importing, keys, retention, serve
+from percorso.cli import (
+    audit,
+    benching,
+    configuration,
+    contract,
+    db,
+    doctor,
+    exporting,
+    importing,
+    keys,
+    reference,
+    retention,
+    serve,
+)
 from percorso.errors import PercorsoError
 from percorso.storage.database import is_away
 
@@ -26,6 +39,8 @@ app.add_typer(retention.app, name="retention")
 app.command("settings")(configuration.settings)
 app.command("bench")(benching.bench)
 app.command("openapi")(contract.openapi)
+app.command("doctor")(doctor.doctor)
+app.command("reference")(reference.reference)
 
 
 def main() -> None:

@@ -29,6 +29,14 @@ from percorso.storage.interactions import Row
 from percorso.storage.rejected import Rejection
 
 _outcome_of: Final = attrgetter("status", "erased")
+_REASONS: Final = {
+    "source": "sender", "id": "sender", "customer": "customer", "channel": "channel", "occurred_at": "time",
+    "ended_at": "time", "time": "time", "details": "details", "attributes": "attributes", "feedback": "feedback",
+    "sentiment": "feedback", "kind": "words", "touchpoint": "words", "direction": "words", "function": "words",
+    "status": "words", "outcome": "words", "resolution": "words", "type": "envelope", "specversion": "envelope",
+    "subject": "envelope", "data": "envelope",
+}  # fmt: skip
+"""By the first step of the pointer to what is wrong; what is wrong as a whole is the `body`, all else `other`."""
 
 
 class Pipeline:
@@ -183,7 +191,18 @@ def _counted(verdicts: list[Verdict]) -> list[Verdict]:
     """These verdicts, after they were counted for the metrics."""
     for (status, erased), times in Counter(map(_outcome_of, verdicts)).items():
         metrics.INTERACTIONS.labels("erased" if erased else status).inc(times)
+        if status == "rejected":
+            for reason, of in Counter(reason_of(verdict) for verdict in verdicts if verdict.problems).items():
+                metrics.REJECTED.labels(reason).inc(of)
     return verdicts
+
+
+def reason_of(verdict: Verdict) -> str:
+    """What group the first problem of a refused item belongs to: one of a few words, whatever was sent."""
+    if verdict.erased:
+        return "erased"
+    pointer = verdict.problems[0].pointer
+    return _REASONS.get(pointer.split("/", 2)[1], "other") if pointer else "body"
 
 
 def _completed(document: bytes, event: Interaction, assigned: Mapping[str, str]) -> bytes:

@@ -97,6 +97,8 @@ class Writer:
             await self._disconnect_all()
             raise
         metrics.WRITER_UP.set(1)
+        metrics.QUEUE_ROWS_LIMIT.set(self._settings.queue_rows)
+        metrics.QUEUE_BYTES_LIMIT.set(self._settings.queue_bytes)
         for lane in self._lanes:
             lane.task = asyncio.create_task(self._run(lane), name="percorso-writer")
 
@@ -227,6 +229,7 @@ class Writer:
             metrics.COMMIT_SECONDS.observe(monotonic() - begun)
             lane.busy_since = None
         metrics.COMMIT_ROWS.observe(len(rows))
+        metrics.TAKEN_BYTES.inc(sum(waiting.size for waiting in taken) - _ROW_OVERHEAD * len(rows))
         at = 0
         for waiting in taken:
             end = at + len(waiting.rows)
