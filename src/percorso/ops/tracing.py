@@ -210,7 +210,8 @@ def watch(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
 
 def _queried(query: "asyncpg.connection.LoggedQuery") -> None:
     """A span of a statement that has ended, within whatever asked for it."""
-    if _tracer is None or not _current().is_recording():
+    # What asked may have ended by now: it is told a moment later.
+    if _tracer is None or not _current().get_span_context().trace_flags.sampled:
         return
     ended = time_ns()
     statement = " ".join(query.query.split())[:_LONGEST_STATEMENT]

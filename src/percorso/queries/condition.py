@@ -99,7 +99,7 @@ async def backlogs(session: ReadSession) -> list[Backlog]:
         "coalesce(extract(epoch FROM clock_timestamp() - min(d.at))::float8, 0) FROM subscriptions s "
         "CROSS JOIN LATERAL (SELECT count(*) AS waiting, (SELECT at FROM deliveries "
         "WHERE subscription_id = s.subscription_id ORDER BY seq LIMIT 1) AS at FROM (SELECT FROM deliveries "
-        "WHERE subscription_id = s.subscription_id LIMIT $1) AS some) AS d GROUP BY s.protocol ORDER BY s.protocol",
+        "WHERE subscription_id = s.subscription_id LIMIT $1) AS part) AS d GROUP BY s.protocol ORDER BY s.protocol",
         MOST_ITEMS,
     )
     return [Backlog(*row) for row in rows]
@@ -107,7 +107,7 @@ async def backlogs(session: ReadSession) -> list[Backlog]:
 
 async def quarantined(session: ReadSession) -> int:
     """How many items are in quarantine, up to `MOST_ITEMS`. Reads no more of the table than so many rows."""
-    sql = "SELECT count(*) FROM (SELECT FROM rejected_interactions LIMIT $1) AS some"
+    sql = "SELECT count(*) FROM (SELECT FROM rejected_interactions LIMIT $1) AS part"
     return int(await session.fetchval(sql, MOST_ITEMS))
 
 

@@ -167,7 +167,8 @@ async def test_a_request_without_a_caller_is_kept_as_its_own_trace(
         )
         kept = {item["traceparent"] for item in await items_at(client, ANNA)}
     [span] = named(spans.get_finished_spans(), "POST /v1/interactions/batch")
-    assert kept == {f"00-{context(span).trace_id:032x}-{context(span).span_id:016x}-01"}
+    made = context(span)
+    assert kept == {f"00-{made.trace_id:032x}-{made.span_id:016x}-{made.trace_flags:02x}"}
 
 
 async def test_a_caller_that_does_not_record_is_not_traced(
