@@ -7,7 +7,7 @@ from itertools import combinations
 from typing import Any
 
 import pytest
-import yaml
+import yaml  # type: ignore[import-untyped] # it comes with uvicorn, without types
 from typer.testing import CliRunner
 
 from percorso.cli import app
@@ -51,7 +51,7 @@ def expressions() -> Iterator[str]:
 
 def series() -> dict[str, set[str]]:
     """The names of all that Prometheus sees, and the labels of each."""
-    seen = {}
+    seen: dict[str, set[str]] = {}
     for metric in metrics.every():
         labels = set(metric.labels)
         if metric.kind == "histogram":
