@@ -131,6 +131,8 @@ async def test_reads_say_which_statements_they_asked_and_not_with_what(
         assert (await client.get(journey_of("email:beppe@example.com"))).status_code == 404
         assert (await client.get("/v1/customers/email:anna@example.com/summary")).status_code == 200
         assert (await client.post("/v1/interactions", json=make(channel="anna"))).status_code == 422
+        await client.request("ANNA", "/v1/interactions")
+        assert (await client.get("/anna@example.com")).status_code == 404
     done = spans.get_finished_spans()
     routes = [span for span in done if span.kind is SpanKind.SERVER]
     assert {span.name for span in routes} >= {
@@ -138,6 +140,8 @@ async def test_reads_say_which_statements_they_asked_and_not_with_what(
         "GET /v1/customers/{customer:name}/summary",
     }
     assert all(span.status.status_code is StatusCode.UNSET for span in routes)
+    assert [span.name for span in routes].count("_OTHER /v1/interactions") == 1
+    assert [span.name for span in routes].count("GET") == 1
     asked = [ancestry(span, done)[1] for span in named(done, "query") if "FROM identities" in str(span.attributes)]
     assert "GET /v1/customers/{customer:name}/journey" in asked
     for span in done:

@@ -249,7 +249,7 @@ def of_keys(keys: Sequence[Key], now: datetime) -> Finding:
     if soon:
         found = ", ".join(f"{key.name} ends {key.expires_at:%Y-%m-%d}" for key in soon[:5])
         return Finding("keys", "warn", found, "Give their holders new ones before.")
-    return Finding("keys", "ok", f"{len(keys)} are valid")
+    return Finding("keys", "ok", f"valid: {len(keys)}")
 
 
 def of_settings(settings: Settings) -> Iterator[Finding]:

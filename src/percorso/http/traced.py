@@ -4,10 +4,13 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from percorso.http.problems import METHODS
 from percorso.ops import tracing
 
 _UNANSWERED: Final = 499
 """The status of a request whose caller hung up."""
+_OTHER: Final = "_OTHER"
+"""What OpenTelemetry's conventions call a method that is none of HTTP's own."""
 _QUIET: Final = frozenset({"/health/live", "/health/ready", "/metrics"})
 """Asked for every few seconds, by machines: their traces would be all there are."""
 
@@ -31,8 +34,9 @@ class Traced:
                 status = int(message["status"])
             await send(message)
 
-        with tracing.request(scope) as span:
+        method = scope["method"] if scope["method"] in METHODS else _OTHER
+        with tracing.request(scope, method) as span:
             try:
                 await self._app(scope, receive, noted)
             finally:
-                tracing.answered(span, scope, status)
+                tracing.answered(span, scope, method, status)

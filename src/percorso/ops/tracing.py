@@ -107,7 +107,7 @@ def span(name: str, **attributes: str | int) -> AbstractContextManager[object]:
 
 
 @contextmanager
-def request(scope: current.Scope) -> Iterator["Span"]:
+def request(scope: current.Scope, method: str) -> Iterator["Span"]:
     """The span of a request, within its caller's where `traceparent` names one; `answered` says how it ended."""
     from opentelemetry.trace import SpanKind  # noqa: PLC0415 - the extra need not be there
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator  # noqa: PLC0415 - as above
@@ -116,9 +116,9 @@ def request(scope: current.Scope) -> Iterator["Span"]:
     carrier = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
     carrier["traceparent"] = current.traceparent_of(scope) or ""
     parent = TraceContextTextMapPropagator().extract(carrier)
-    attributes = {"http.request.method": scope["method"], "url.scheme": scope.get("scheme", "http")}
+    attributes = {"http.request.method": method, "url.scheme": scope.get("scheme", "http")}
     with _tracer.start_as_current_span(
-        scope["method"],
+        method,
         parent,
         SpanKind.SERVER,
         attributes,
@@ -130,13 +130,13 @@ def request(scope: current.Scope) -> Iterator["Span"]:
         yield made
 
 
-def answered(made: "Span", scope: current.Scope, status: int) -> None:
+def answered(made: "Span", scope: current.Scope, method: str, status: int) -> None:
     """Say of the span of a request which route it took and how it was answered."""
     from opentelemetry.trace import StatusCode  # noqa: PLC0415 - the extra need not be there
 
     route = getattr(scope.get("route"), "path", None)
     if route is not None:
-        made.update_name(f"{scope['method']} {route}")
+        made.update_name(f"{method} {route}")
         made.set_attribute("http.route", route)
     made.set_attribute("http.response.status_code", status)
     made.set_attribute("percorso.request_id", scope.get("percorso.request_id", ""))
