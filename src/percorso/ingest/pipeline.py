@@ -34,7 +34,7 @@ _REASONS: Final = {
     "ended_at": "time", "time": "time", "details": "details", "attributes": "attributes", "feedback": "feedback",
     "sentiment": "feedback", "kind": "words", "touchpoint": "words", "direction": "words", "function": "words",
     "status": "words", "outcome": "words", "resolution": "words", "type": "envelope", "specversion": "envelope",
-    "subject": "envelope", "data": "envelope",
+    "subject": "customer",
 }  # fmt: skip
 """By the first step of the pointer to what is wrong; what is wrong as a whole is the `body`, all else `other`."""
 
@@ -201,7 +201,8 @@ def reason_of(verdict: Verdict) -> str:
     """What group the first problem of a refused item belongs to: one of a few words, whatever was sent."""
     if verdict.erased:
         return "erased"
-    pointer = verdict.problems[0].pointer
+    # A CloudEvent has the interaction in its data.
+    pointer = verdict.problems[0].pointer.removeprefix("/data")
     return _REASONS.get(pointer.split("/", 2)[1], "other") if pointer else "body"
 
 

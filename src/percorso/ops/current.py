@@ -1,7 +1,7 @@
 """The request that is being answered, for what is far from it: log lines, traces, what is kept with interactions."""
 
 import re
-from collections.abc import MutableMapping
+from collections.abc import Iterable, MutableMapping
 from contextvars import ContextVar
 from typing import Any, Final
 
@@ -32,7 +32,7 @@ def traceparent() -> str | None:
 def traceparent_of(scope: Scope) -> str | None:
     """The same of the request that a scope is of. The headers are gone through once."""
     if _FOUND not in scope:
-        scope[_FOUND] = _among([value for name, value in scope["headers"] if name == b"traceparent"])
+        scope[_FOUND] = _among(scope["headers"])
     found: str | None = scope[_FOUND]
     return found
 
@@ -56,10 +56,11 @@ def told() -> dict[str, str]:
     return said
 
 
-def _among(given: list[bytes]) -> str | None:
-    if len(given) != 1 or not _valid(given[0]):
-        return None
-    [value] = given
-    if len(value) > _LENGTH and value.startswith(b"00"):
-        return None
-    return value[:_LENGTH].decode()
+def _among(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    found = None
+    for name, value in headers:
+        if name == b"traceparent":
+            if found is not None or not _valid(value) or (len(value) > _LENGTH and value.startswith(b"00")):
+                return None
+            found = value[:_LENGTH].decode()
+    return found
