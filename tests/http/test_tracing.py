@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -197,6 +198,13 @@ async def test_off_nothing_is_traced_and_health_never_is(
         for path in ("/health/live", "/health/ready", "/metrics"):
             assert (await client.get(path)).status_code == 200
     assert spans.get_finished_spans() == ()
+    assert not tracing.on()
+
+
+def test_without_opentelemetry_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
+    with pytest.raises(StartupError, match="extra tracing"):
+        tracing.start()
     assert not tracing.on()
 
 

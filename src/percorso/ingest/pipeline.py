@@ -201,9 +201,12 @@ def reason_of(verdict: Verdict) -> str:
     """What group the first problem of a refused item belongs to: one of a few words, whatever was sent."""
     if verdict.erased:
         return "erased"
+    _, *steps = verdict.problems[0].pointer.split("/")
+    if not steps:
+        return "body"
     # A CloudEvent has the interaction in its data.
-    pointer = verdict.problems[0].pointer.removeprefix("/data")
-    return _REASONS.get(pointer.split("/", 2)[1], "other") if pointer else "body"
+    inner = steps[0] == "data" and len(steps) > 1
+    return _REASONS.get(steps[1] if inner else steps[0], "other")
 
 
 def _completed(document: bytes, event: Interaction, assigned: Mapping[str, str]) -> bytes:

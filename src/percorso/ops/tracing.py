@@ -64,7 +64,7 @@ def start() -> None:
         from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415 - the extra need not be there
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415 - as above
     except ImportError as error:
-        raise StartupError("PERCORSO_TRACING needs OpenTelemetry: install percorso[tracing].") from error
+        raise StartupError("PERCORSO_TRACING needs OpenTelemetry: install the extra tracing.") from error
     os.environ.setdefault("OTEL_SERVICE_NAME", "percorso")
     _provider = TracerProvider(shutdown_on_exit=False)
     if (to := exporter()) is not None:
