@@ -1,7 +1,7 @@
 """The application: settings in, a FastAPI application out, whose lifespan owns the pool and the writer."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import cached_property
@@ -10,6 +10,7 @@ from typing import Any
 
 import structlog
 from fastapi import Depends, FastAPI
+from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -28,17 +29,20 @@ from percorso.http.recorder import Recorder
 from percorso.http.routing import Direct
 from percorso.http.services import Services
 from percorso.http.tokens import Tokens
+from percorso.http.traced import Traced
 from percorso.ingest.erase import Eraser
 from percorso.ingest.identity import Identifiers
 from percorso.ingest.pipeline import Pipeline
 from percorso.ingest.writer import Writer
+from percorso.ops import tracing
 from percorso.queries.retention import Policy
 from percorso.settings import Settings
 from percorso.storage import api_keys, database, deployment, schema
 from percorso.storage.database import WriteSession
-from percorso.workers import announcing, delivering, partitions, profiles, retention, rollups
+from percorso.workers import announcing, delivering, partitions, profiles, retention, rollups, sampling
 from percorso.workers import erasures as erasures_worker
 from percorso.workers.runtime import Runtime, Worker
+from percorso.workers.vitals import felt
 
 _log = structlog.get_logger("percorso.app")
 
@@ -85,7 +89,8 @@ class _Application(FastAPI):
     def layers(self) -> ASGIApp:
         """What a request passes through."""
         direct = Direct(super().__call__, self.routes, of=self)
-        return Bounded(Observed(EncodedSlashes(direct)), self.budgets)
+        observed = Observed(EncodedSlashes(direct))
+        return Bounded(Traced(observed) if self._settings.tracing else observed, self.budgets)
 
 
 def create_app(
@@ -106,6 +111,7 @@ def create_app(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with (
             serving(settings, writer_class=writer_class) as services,
+            felt(pools_of(services), services.recorder.waiting, schema=services.schema),
             working(services, workers or workers_of),
             pressure.watching(fill=lambda: services.writer.fill, held=lambda: app.budgets.held),
         ):
@@ -144,6 +150,10 @@ async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) ->
     analytics = Places(url, settings)
     # Whose key it is is asked on a connection of its own: reads that take all others must not hold up ingest.
     asking = database.create_engine(url, settings.model_copy(update={"pool_size": 1}))
+    if settings.tracing:
+        tracing.start()
+        tracing.observe(engine)
+        tracing.observe(analytics.engine)
     try:
         await schema.require(engine)
         async with database.writing(engine) as session:
@@ -154,7 +164,9 @@ async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) ->
         identifiers = Identifiers(this.salt, settings.default_region, settings.seen_identities)
 
         async def connect() -> WriteSession:
-            return WriteSession(await database.connect(url, settings, name="percorso-writer"))
+            connection = await database.connect(url, settings, name="percorso-writer")
+            tracing.watch(connection)
+            return WriteSession(connection)
 
         async def connect_rates() -> WriteSession:
             return WriteSession(await database.connect(url, settings, name="percorso-rates"))
@@ -198,6 +210,7 @@ async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) ->
         await analytics.close()
         await asking.dispose()
         await engine.dispose()
+        await tracing.stop()
 
 
 def workers_of(services: Services) -> Sequence[Worker]:
@@ -212,7 +225,13 @@ def workers_of(services: Services) -> Sequence[Worker]:
         erasures_worker.worker(services.eraser),
         announcing.worker(engine, generation=services.deployment.generation),
         delivering.worker(engine, settings, {announcing.PROTOCOL: announcing.payload(settings)}),
+        sampling.worker(engine),
     )
+
+
+def pools_of(services: Services) -> Mapping[str, AsyncEngine]:
+    """The pools of a process, by what they are for."""
+    return {"reading": services.engine, "analytics": services.analytics.engine}
 
 
 @asynccontextmanager

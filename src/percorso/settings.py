@@ -59,6 +59,11 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", description="How log lines look; `auto` is console on a terminal and JSON elsewhere."
     )
+    tracing: bool = Field(
+        False,
+        description="Whether requests are traced, by OpenTelemetry (extra `tracing`); its own variables say where "
+        "to, such as `OTEL_EXPORTER_OTLP_ENDPOINT`.",
+    )
     commit_timeout_seconds: PositiveInt = Field(10, description="A group commit that takes longer is tried anew.")
     pool_size: PositiveInt = Field(10, description="Database connections a process keeps for reading.")
     statement_timeout_seconds: PositiveInt = Field(30, description="A reading statement is cancelled after so long.")

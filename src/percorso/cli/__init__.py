@@ -11,6 +11,7 @@ from percorso.cli import (
     configuration,
     contract,
     db,
+    doctor,
     exporting,
     importing,
     keys,
@@ -38,6 +39,7 @@ app.add_typer(retention.app, name="retention")
 app.command("settings")(configuration.settings)
 app.command("bench")(benching.bench)
 app.command("openapi")(contract.openapi)
+app.command("doctor")(doctor.doctor)
 app.command("reference")(reference.reference)
 
 

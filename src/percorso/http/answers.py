@@ -93,6 +93,8 @@ def interaction(
         "customer_id": None if customer_id is None else str(customer_id),
         "received_at": moment(found.received_at),
     }
+    if found.traceparent is not None:
+        added["traceparent"] = found.traceparent
     return document(found.document, identifiers, added, details=details)
 
 

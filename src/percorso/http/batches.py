@@ -24,6 +24,7 @@ from percorso.http.documents.base import answers as documented
 from percorso.http.documents.interactions import BatchReceipt
 from percorso.http.services import Use
 from percorso.ingest.verdict import Verdict
+from percorso.ops import metrics
 
 router = APIRouter(prefix="/v1/interactions", tags=["Interactions"])
 
@@ -97,6 +98,7 @@ async def receipt(
     except BaseException:
         tally.close()
         raise
+    metrics.BATCH_ITEMS.observe(tally.received)
     return StreamingResponse(tally.document(), media_type="application/json")
 
 

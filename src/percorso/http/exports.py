@@ -36,7 +36,7 @@ AT_ONCE: Final = 2
 _LONGEST_SECONDS: Final = 600
 _PIECE: Final = 64 * 1024
 _NDJSON: Final = "application/x-ndjson"
-_PLAIN: Final = ("received_at", "touchpoint", "channel", "kind", "function", "direction", "revision")
+_PLAIN: Final = ("received_at", "touchpoint", "channel", "kind", "function", "direction", "revision", "traceparent")
 
 Parts = Mapping[str, AsyncIterator[Any]]
 

@@ -17,7 +17,7 @@ from percorso.errors import Unavailable
 from percorso.http import problems, rates
 from percorso.http.budgets import Budgets, Why
 from percorso.http.parameters import SLASH
-from percorso.ops import metrics
+from percorso.ops import current, metrics
 from percorso.settings import RouteGroup
 
 _log = structlog.get_logger("percorso.access")
@@ -126,6 +126,7 @@ class Observed:
             return
         request_id = _request_id(scope)
         scope["percorso.request_id"] = request_id
+        answering = current.REQUEST.set(scope)
         status = _UNANSWERED
         begun = perf_counter()
 
@@ -156,6 +157,7 @@ class Observed:
             await answer(scope, receive, observed)
         finally:
             _observe(scope, status, perf_counter() - begun, request_id)
+            current.REQUEST.reset(answering)
 
 
 class EncodedSlashes:

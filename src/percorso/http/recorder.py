@@ -72,6 +72,10 @@ class Recorder:
         if len(self._waiting) >= _AT_ONCE:
             self._pressing.set()
 
+    def waiting(self) -> int:
+        """How many reads wait to be written."""
+        return len(self._waiting)
+
     async def start(self) -> None:
         """Begin."""
         self._task = asyncio.create_task(self._run(), name="percorso-audit")

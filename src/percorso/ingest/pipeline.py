@@ -23,13 +23,21 @@ from percorso.ingest.validate import parse
 from percorso.ingest.verdict import Verdict
 from percorso.ingest.writer import Writer
 from percorso.interaction import DEFAULT_DIRECTION, Interaction
-from percorso.ops import metrics
+from percorso.ops import current, metrics, tracing
 from percorso.settings import Settings
 from percorso.storage.deployment import Deployment
 from percorso.storage.interactions import Row
 from percorso.storage.rejected import Rejection
 
 _outcome_of: Final = attrgetter("status", "erased", "forbidden")
+_REASONS: Final = {
+    "source": "sender", "id": "sender", "customer": "customer", "channel": "channel", "occurred_at": "time",
+    "ended_at": "time", "time": "time", "details": "details", "attributes": "attributes", "feedback": "feedback",
+    "sentiment": "feedback", "kind": "words", "touchpoint": "words", "direction": "words", "function": "words",
+    "status": "words", "outcome": "words", "resolution": "words", "type": "envelope", "specversion": "envelope",
+    "subject": "customer",
+}  # fmt: skip
+"""By the first step of the pointer to what is wrong; what is wrong as a whole is the `body`, all else `other`."""
 
 
 class Pipeline:
@@ -67,19 +75,24 @@ class Pipeline:
         rows: list[Row] = []
         rejections: dict[int, Rejection] = {}
         outside: dict[int, Verdict] = {}
-        for index, item in enumerate(items):
-            outcome = self._prepare(item, received_at, item if received is None else received[index], format)
-            if allowed is not None and (wrong := _outside(allowed, item, outcome)):
-                outside[index] = forbidden([retold(index, each) for each in wrong] if retold else wrong)
-            elif isinstance(outcome, Row):
-                outcome.time_assigned |= index in estimated
-                rows.append(outcome)
-            elif retold is None:
-                rejections[index] = outcome
-            else:
-                problems = [retold(index, problem) for problem in outcome.problems]
-                rejections[index] = replace(outcome, problems=problems)
-        verdicts = await self._writer.write(rows, list(rejections.values()), wait=wait)
+        with tracing.span("validate", **{"percorso.items": len(items)}):
+            for index, item in enumerate(items):
+                outcome = self._prepare(item, received_at, item if received is None else received[index], format)
+                if allowed is not None and (wrong := _outside(allowed, item, outcome)):
+                    outside[index] = forbidden([retold(index, each) for each in wrong] if retold else wrong)
+                elif isinstance(outcome, Row):
+                    outcome.time_assigned |= index in estimated
+                    rows.append(outcome)
+                elif retold is None:
+                    rejections[index] = outcome
+                else:
+                    problems = [retold(index, problem) for problem in outcome.problems]
+                    rejections[index] = replace(outcome, problems=problems)
+        if (traceparent := current.traceparent()) is not None:
+            for row in rows:
+                row.traceparent = traceparent
+        with tracing.span("store"):
+            verdicts = await self._writer.write(rows, list(rejections.values()), wait=wait)
         refused = {index: Verdict.rejected(each.id, each.problems) for index, each in rejections.items()} | outside
         for index in sorted(refused):
             verdicts.insert(index, refused[index])
@@ -191,6 +204,9 @@ def _counted(verdicts: list[Verdict]) -> list[Verdict]:
     """These verdicts, after they were counted for the metrics."""
     for (status, erased, outside), times in Counter(map(_outcome_of, verdicts)).items():
         metrics.INTERACTIONS.labels("erased" if erased else "forbidden" if outside else status).inc(times)
+    refused = Counter(reason_of(each) for each in verdicts if each.status == "rejected" and not each.forbidden)
+    for reason, times in refused.items():
+        metrics.REJECTED.labels(reason).inc(times)
     return verdicts
 
 
@@ -199,6 +215,18 @@ def _outside(allowed: Allowed, item: Line, outcome: Row | Rejection) -> list[Pro
     if isinstance(outcome, Row):
         return [] if allowed.takes(outcome) else allowed.outside(outcome.source, outcome.channel)
     return [] if isinstance(item, Oversized) else allowed.outside_unread(item)
+
+
+def reason_of(verdict: Verdict) -> str:
+    """What group the first problem of a refused item belongs to: one of a few words, whatever was sent."""
+    if verdict.erased:
+        return "erased"
+    _, *steps = verdict.problems[0].pointer.split("/")
+    if not steps:
+        return "body"
+    # A CloudEvent has the interaction in its data.
+    inner = steps[0] == "data" and len(steps) > 1
+    return _REASONS.get(steps[1] if inner else steps[0], "other")
 
 
 def _completed(document: bytes, event: Interaction, assigned: Mapping[str, str]) -> bytes:

@@ -21,7 +21,7 @@ from percorso.ingest.identity import Identifiers
 from percorso.ingest.known import Known
 from percorso.ingest.recall import recall
 from percorso.ingest.verdict import Verdict
-from percorso.ops import logs, metrics
+from percorso.ops import logs, metrics, tracing
 from percorso.settings import Settings
 from percorso.storage import deployment, epoch, groups
 from percorso.storage.database import AWAY, WriteSession, limited
@@ -54,6 +54,7 @@ class _Waiting:
     rejections: Sequence[Rejection]
     size: int
     verdicts: asyncio.Future[list[Verdict]]
+    traced: tracing.Waiting | None
 
 
 @dataclass(slots=True, eq=False)
@@ -96,6 +97,8 @@ class Writer:
             await self._disconnect_all()
             raise
         metrics.WRITER_UP.set(1)
+        metrics.QUEUE_ROWS_LIMIT.set(self._settings.queue_rows)
+        metrics.QUEUE_BYTES_LIMIT.set(self._settings.queue_bytes)
         for lane in self._lanes:
             lane.task = asyncio.create_task(self._run(lane), name="percorso-writer")
 
@@ -160,7 +163,7 @@ class Writer:
                 raise Unavailable("More arrives than can be stored.", retry_after=1)
             await _woken(self._crowded)
             self._require()
-        waiting = _Waiting(rows, rejections, size, asyncio.get_running_loop().create_future())
+        waiting = _Waiting(rows, rejections, size, asyncio.get_running_loop().create_future(), tracing.waiting())
         self._queue.append(waiting)
         self._count(waiting, 1)
         if self._idle:
@@ -215,9 +218,11 @@ class Writer:
         """Commit a group and resolve everyone who waits for it, whatever happens."""
         rows = [row for waiting in taken for row in waiting.rows]
         rejections = [rejection for waiting in taken for rejection in waiting.rejections]
+        traced = [waiting.traced for waiting in taken if waiting.traced is not None] if tracing.on() else ()
         lane.busy_since = begun = monotonic()
         try:
-            verdicts = await self._commit(lane, rows, rejections)
+            with tracing.commit(traced, rows=len(rows)):
+                verdicts = await self._commit(lane, rows, rejections)
         except Exception as error:  # noqa: BLE001 - whoever waits is told; the writer goes on
             if not isinstance(error, Unavailable):
                 _log.error("group commit failed", rows=len(rows), **logs.described(error))
@@ -229,6 +234,7 @@ class Writer:
             metrics.COMMIT_SECONDS.observe(monotonic() - begun)
             lane.busy_since = None
         metrics.COMMIT_ROWS.observe(len(rows))
+        metrics.TAKEN_BYTES.inc(sum(waiting.size for waiting in taken) - _ROW_OVERHEAD * len(rows))
         at = 0
         for waiting in taken:
             end = at + len(waiting.rows)

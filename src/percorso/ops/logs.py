@@ -3,9 +3,11 @@
 import logging
 import sys
 from traceback import extract_tb
-from typing import Literal
+from typing import Any, Literal
 
 import structlog
+
+from percorso.ops import current
 
 
 def configure(level: str, format_: Literal["auto", "json", "console"]) -> None:
@@ -13,6 +15,7 @@ def configure(level: str, format_: Literal["auto", "json", "console"]) -> None:
     console = format_ == "console" or (format_ == "auto" and sys.stderr.isatty())
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        _with_request,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -42,6 +45,13 @@ def configure(level: str, format_: Literal["auto", "json", "console"]) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+def _with_request(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Say to which request a line belongs, and to which trace."""
+    for name, value in current.told().items():
+        event.setdefault(name, value)
+    return event
 
 
 def described(error: BaseException) -> dict[str, list[str]]:

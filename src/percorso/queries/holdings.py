@@ -29,7 +29,7 @@ async def interactions(session: ReadSession, identity_ids: Sequence[UUID], salt:
     """Every interaction of these identities, in order of time. Relies on the primary key of each partition."""
     cursor = await session.cursor(
         "SELECT id, identity_id, received_at, t.slug AS touchpoint, i.channel, kind, i.function, direction, revision, "
-        "document::text AS document FROM interactions i LEFT JOIN touchpoints t USING (touchpoint_id) "
+        "traceparent, document::text AS document FROM interactions i LEFT JOIN touchpoints t USING (touchpoint_id) "
         "WHERE identity_id = ANY($1) ORDER BY id",
         identity_ids,
     )

@@ -108,7 +108,7 @@ async def _ranges(
     """
     arguments: list[Any] = [identity, low, high, limit]
     return await session.fetch(
-        "SELECT i.id, of.identity_id, i.received_at, i.document, i.revision, of.customer_id "
+        "SELECT i.id, of.identity_id, i.received_at, i.document, i.revision, i.traceparent, of.customer_id "
         "FROM identities one JOIN identities of ON of.customer_id = one.customer_id "
         f"LEFT JOIN LATERAL (SELECT {COLUMNS} FROM interactions WHERE identity_id = of.identity_id "
         f"AND id >= $2 AND id < $3{filters.where(arguments)} ORDER BY id {filters.order} LIMIT $4) AS i ON true "

@@ -77,7 +77,7 @@ CREATE OR REPLACE FUNCTION pg_temp.percorso_store(
     the_hour timestamptz[], the_generation int, the_time timestamptz,
     met_by uuid[], met_id uuid[], met_kind text[], met_value text[], met_strong bool[], met_at timestamptz[],
     link_by uuid[], link_a uuid[], link_b uuid[], link_interaction uuid[], link_source text[], link_at timestamptz[],
-    the_epoch bigint
+    the_epoch bigint, the_trace text[]
 ) RETURNS TABLE (stored uuid, met uuid, customer uuid) LANGUAGE plpgsql AS $$
 DECLARE
     now_is bigint;
@@ -95,9 +95,9 @@ BEGIN
     WITH fresh AS (
         SELECT g.* FROM unnest(
             the_key, the_identity, the_id, the_received, the_touchpoint, the_channel, the_kind, the_function,
-            the_direction, the_document, the_hour
+            the_direction, the_document, the_hour, the_trace
         ) AS g(
-            key, identity_id, id, received_at, touchpoint_id, channel, kind, function, direction, document, hour
+            key, identity_id, id, received_at, touchpoint_id, channel, kind, function, direction, document, hour, trace
         ) WHERE cardinality(new) = cardinality(the_key) OR g.key = ANY(new)
     ), logged AS (
         INSERT INTO commits (generation, xid8, at, what, hours, identity_ids, interaction_ids)
@@ -106,8 +106,9 @@ BEGIN
         FROM fresh
     )
     INSERT INTO interactions
-        (identity_id, id, received_at, touchpoint_id, channel, kind, function, direction, document)
-    SELECT identity_id, id, received_at, touchpoint_id, channel, kind, function, direction, document::json FROM fresh;
+        (identity_id, id, received_at, touchpoint_id, channel, kind, function, direction, document, traceparent)
+    SELECT identity_id, id, received_at, touchpoint_id, channel, kind, function, direction, document::json, trace
+    FROM fresh;
     RETURN QUERY SELECT key, NULL::uuid, NULL::uuid FROM unnest(new) AS key;
     IF met_id = '{{}}' THEN
         RETURN;
@@ -163,7 +164,7 @@ async def store(
     """
     records = await session.fetch(
         "SELECT * FROM pg_temp.percorso_store($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, "
-        "$17, $18, $19, $20, $21, $22, $23, $24, $25, $26)",
+        "$17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27)",
         [row.key for row in rows],
         [row.identifiers[0].id for row in rows],
         [row.id for row in rows],
@@ -182,6 +183,7 @@ async def store(
         [row.key for row, _ in links],
         *_links(links),
         since,
+        [row.traceparent for row in rows],
     )
     keys = {key for key, _, _ in records if key is not None}
     return keys, _customers(met, (row[1:] for row in records if row[1] is not None))

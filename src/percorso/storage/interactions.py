@@ -16,15 +16,18 @@ from percorso.storage.database import WriteSession
 from percorso.storage.identities import Identifier
 
 _COLUMNS = (
-    "identity_id", "id", "received_at", "touchpoint_id", "channel", "kind", "function", "direction", "document",
+    "identity_id", "id", "received_at", "touchpoint_id", "channel", "kind", "function", "direction", "traceparent",
+    "document",
 )  # fmt: skip
+_NULL: Final = copying.text(None)
 _KEY_COLUMNS = ("key", "identity_id", "interaction_id")
 
 
 class Row(msgspec.Struct, eq=False, gc=False):
     """One interaction, ready to be stored. `identifiers` has the strongest first: it is stored under that.
 
-    `consent` is what it says of contact by its channel; few say anything.
+    `consent` is what it says of contact by its channel; few say anything. `traceparent` is that of the request it came
+    in.
     """
 
     key: UUID
@@ -41,6 +44,7 @@ class Row(msgspec.Struct, eq=False, gc=False):
     document: bytes
     time_assigned: bool
     consent: Consent | None
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,7 @@ async def copy(session: WriteSession, rows: Sequence[Row], touchpoint_ids: Mappi
         binary += (
             _row_head(fields, 16, identity, 16, row.id.bytes, 8, received, 4, touchpoint),
             _words(row.channel, row.kind, row.function, row.direction),
+            _NULL if row.traceparent is None else copying.text(row.traceparent),
             copying.length(len(row.document)),
             row.document,
         )

@@ -41,12 +41,13 @@ class Worker:
 
     `run` does some of it, and says whether there is more to do at once; else it is called `interval` seconds later. It
     may fail with anything. It is cancelled where the process stops or leads no more, so it must not hold on to more
-    than it can leave at any time: what a transaction has not committed is rolled back.
+    than it can leave at any time: what a transaction has not committed is rolled back. `ended` is called afterwards.
     """
 
     name: str
     interval: float
     run: Callable[[], Awaitable[bool]]
+    ended: Callable[[], None] | None = None
 
 
 class Runtime:
@@ -133,6 +134,9 @@ class Runtime:
             metrics.WORKER_LEADER.labels(self._workers[lock].name).set(0)
         if led:
             await asyncio.wait(led.values())
+        for lock in led:
+            if (ended := self._workers[lock].ended) is not None:
+                ended()
 
 
 async def _repeat(worker: Worker) -> None:

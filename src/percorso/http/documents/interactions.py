@@ -61,6 +61,9 @@ class StoredInteraction(BaseModel):
     interaction_id: UUID
     customer_id: UUID | None
     received_at: AwareDatetime
+    traceparent: str | None = Field(
+        None, description="Of the request that it came in (W3C Trace Context), where that named one."
+    )
 
 
 class Interactions(BaseModel):

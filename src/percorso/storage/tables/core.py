@@ -44,6 +44,7 @@ interactions = Table(
     Column("direction", Text, nullable=False),
     Column("revision", Integer, nullable=False, server_default=text("0"), comment="How often it was enriched."),
     Column("document", JSON, nullable=False, comment="What the sender gave, byte for byte."),
+    Column("traceparent", Text, comment="Of the request that it came in, where that named one."),
     Index("interactions_id_idx", "id", postgresql_using="brin"),
     Index("interactions_touchpoint_id_id_idx", "touchpoint_id", "id"),
     postgresql_partition_by="RANGE (id)",
