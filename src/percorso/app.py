@@ -176,7 +176,7 @@ async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) ->
         writer = writer_class(connect, settings, identifiers, generation=this.generation)
         await writer.start()
         await recorder.start()
-        keys = Keys(engine, settings.key_cache_seconds)
+        keys = Keys(asking, settings.key_cache_seconds)
         last_used = LastUsed(engine, keys)
         await last_used.start()
         issuer = None if settings.jwt_issuer is None else IssuerKeys(settings)

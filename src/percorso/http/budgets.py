@@ -32,8 +32,6 @@ GROUPS: Final[Mapping[RouteGroup, frozenset[str]]] = {
             "greet_cloudevents",
             "store_segment_calls",
             "read_segment_settings",
-            "preflight_segment_calls",
-            "preflight_segment_settings",
             "create_party_interaction",
             "enrich_interaction",
             "patch_party_interaction",
@@ -64,9 +62,7 @@ GROUPS: Final[Mapping[RouteGroup, frozenset[str]]] = {
             "read_touchpoint",
             "read_touchpoint_interactions",
             "openapi",
-            "swagger_ui_html",
-            "swagger_ui_redirect",
-            "redoc_html",
+            "show_docs",
         }
     ),
     "analytics": frozenset(
