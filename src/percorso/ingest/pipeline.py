@@ -18,6 +18,7 @@ from percorso.formats.splitting import Line, Oversized
 from percorso.ingest import quarantine
 from percorso.ingest.consent import said_by, status_of
 from percorso.ingest.identity import Identifiers
+from percorso.ingest.reasons import reasons
 from percorso.ingest.validate import parse
 from percorso.ingest.verdict import Verdict
 from percorso.ingest.writer import Writer
@@ -73,7 +74,7 @@ class Pipeline:
                 rejections[index] = outcome
             else:
                 problems = [retold(index, problem) for problem in outcome.problems]
-                rejections[index] = replace(outcome, problems=problems)
+                rejections[index] = replace(outcome, problems=problems, reasons=reasons(problems))
         verdicts = await self._writer.write(rows, list(rejections.values()), wait=wait)
         for index, rejection in rejections.items():
             verdicts.insert(index, Verdict.rejected(rejection.id, rejection.problems))
@@ -101,12 +102,19 @@ class Pipeline:
         await self._writer.write((), rejections, wait=True)
         return _counted([Verdict.rejected(rejection.id, rejection.problems) for rejection in rejections])
 
+    async def store(self, rows: Sequence[Row]) -> list[Verdict]:
+        """Store what `row` made ready, and say of each, in order, what became of it; nothing enters quarantine.
+
+        Returns after the commit. Waits for room in the writer's queue; raises Unavailable where nothing can be taken.
+        """
+        return _counted(await self._writer.write(rows, (), wait=True))
+
     def _prepare(self, item: Line, received_at: datetime, received: Line, format: str) -> Row | Rejection:  # noqa: A002 - the column's name
         if isinstance(item, Oversized):
             problems = (Problem("", f"is larger than {self._max_bytes} bytes"),)
             return self._rejection(item.head, problems, received_at, size=item.size, format=format)
         try:
-            return self._row(item, received_at)
+            return self.row(item, received_at)
         except RejectedInteraction as error:
             payload = item if isinstance(received, Oversized) else received
             return self._rejection(payload, error.problems, received_at, format=format, mapped=item)
@@ -132,7 +140,8 @@ class Pipeline:
             mapped=mapped,
         )
 
-    def _row(self, raw: bytes, received_at: datetime) -> Row:
+    def row(self, raw: bytes, received_at: datetime) -> Row:
+        """This interaction, ready to be stored; RejectedInteraction where it cannot be."""
         event = parse(raw, now=received_at, max_future=self._max_future, max_bytes=self._max_bytes)
         identifiers = self._identifiers.of(event["customer"])
         occurred_at = event.get("occurred_at")
@@ -140,7 +149,7 @@ class Pipeline:
         document = raw
         if occurred_at is None or sender_id is None:
             sender_id = sender_id or secrets.token_hex(16)
-            document = _completed(document, event, {"id": sender_id, "occurred_at": rfc3339(received_at)})
+            document = completed(document, event, {"id": sender_id, "occurred_at": rfc3339(received_at)})
         source = event["source"]
         channel = event["channel"]
         occurred_ms = ids.unix_ms(occurred_at or received_at)
@@ -181,7 +190,7 @@ def _counted(verdicts: list[Verdict]) -> list[Verdict]:
     return verdicts
 
 
-def _completed(document: bytes, event: Interaction, assigned: Mapping[str, str]) -> bytes:
+def completed(document: bytes, event: Interaction, assigned: Mapping[str, str]) -> bytes:
     """The document with what percorso assigns where the sender said nothing, so that it is complete by itself."""
     missing = {name: value for name, value in assigned.items() if event.get(name) is None}
     if event.keys() & missing.keys():

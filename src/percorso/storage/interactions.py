@@ -24,7 +24,8 @@ _KEY_COLUMNS = ("key", "identity_id", "interaction_id")
 class Row(msgspec.Struct, eq=False, gc=False):
     """One interaction, ready to be stored. `identifiers` has the strongest first: it is stored under that.
 
-    `consent` is what it says of contact by its channel; few say anything.
+    `consent` is what it says of contact by its channel; few say anything. `rejection_id` is that of the item in
+    quarantine which it is replayed from.
     """
 
     key: UUID
@@ -41,6 +42,7 @@ class Row(msgspec.Struct, eq=False, gc=False):
     document: bytes
     time_assigned: bool
     consent: Consent | None
+    rejection_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
