@@ -22,7 +22,7 @@ from percorso.ingest.reasons import reasons
 from percorso.ingest.validate import parse
 from percorso.ingest.verdict import Verdict
 from percorso.ingest.writer import Writer
-from percorso.interaction import DEFAULT_DIRECTION, Interaction
+from percorso.interaction import DEFAULT_DIRECTION
 from percorso.ops import metrics
 from percorso.settings import Settings
 from percorso.storage.deployment import Deployment
@@ -190,7 +190,7 @@ def _counted(verdicts: list[Verdict]) -> list[Verdict]:
     return verdicts
 
 
-def completed(document: bytes, event: Interaction, assigned: Mapping[str, str]) -> bytes:
+def completed(document: bytes, event: Mapping[str, object], assigned: Mapping[str, str]) -> bytes:
     """The document with what percorso assigns where the sender said nothing, so that it is complete by itself."""
     missing = {name: value for name, value in assigned.items() if event.get(name) is None}
     if event.keys() & missing.keys():
