@@ -314,7 +314,8 @@ def test_what_is_kept_of_a_call_does_not_hold_the_key() -> None:
 
 
 def test_what_is_kept_of_a_call_says_by_itself_what_its_request_said_of_it() -> None:
-    context, own = {"locale": "it-IT", "page": {"path": "/"}}, {"userId": "u", "context": {"locale": "en"}, "event": 7}
+    context = {"locale": "it-IT", "page": {"path": "/"}}
+    own: dict[str, Any] = {"userId": "u", "context": {"locale": "en"}, "event": 7}
     sent = Sent([], "track", NOW, {"context": context, "integrations": {"All": True}})
     kept = json.loads(segment_bodies.received(json.dumps(own).encode(), sent))
     told = {"type": "track", "sentAt": "2026-11-20T12:00:00.000Z", "context": context | own["context"]}

@@ -200,8 +200,7 @@ async def test_a_filter_is_replayed_a_page_at_a_time_past_what_is_rejected_again
     filter_ = {"reason": "unknown:/legacy", "source": "test", "format": "native", "channel": "phone"}
     cursor, seen = None, []
     while True:
-        more = {} if cursor is None else {"cursor": cursor}
-        receipt = await replayed(client, filter=filter_, patch={"legacy": None}, limit=3, **more)
+        receipt = await replayed(client, filter=filter_, patch={"legacy": None}, limit=3, cursor=cursor)
         seen.append((receipt["stored"], receipt["rejected"], receipt["remaining"]))
         cursor = receipt["next_cursor"]
         if cursor is None:
