@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -17,6 +18,7 @@ from percorso.ingest import replay
 from percorso.queries import rejected
 from percorso.storage import rejected as quarantine
 from percorso.storage.database import reading, writing
+from retaining import retain
 from support import Make, running
 from writing import Database, count, sender_ids
 
@@ -362,6 +364,18 @@ async def test_what_is_dismissed_waits_no_more_but_can_be_replayed_by_its_id(
     assert (await replayed(client, filter={}, patch={"legacy": None}))["stored"] == 1
     assert (await one(client, ids[1], patch={"legacy": None}))["status"] == "stored"
     assert (await client.post("/v1/rejected/dismiss", json={"ids": ids[:2]})).json()["dismissed"] == 0
+
+
+async def test_an_item_goes_after_its_days_whether_it_was_replayed_or_not_and_the_interaction_stays(
+    client: httpx.AsyncClient, make: Make, database: Database, database_url: str
+) -> None:
+    this, _ = await refuse(client, make(legacy=1), make(legacy=1))
+    assert (await one(client, this, patch={"legacy": None}))["status"] == "stored"
+    now = datetime.now(UTC)
+    assert (await retain(database_url, now=now, quarantine_days=3)).rejected == 0
+    assert (await retain(database_url, now=now + timedelta(days=4), quarantine_days=3)).rejected == 2
+    assert await count(database, "interactions") == 1
+    assert (await replayed(client, ids=[this]))["unknown"] == 1
 
 
 async def test_an_unknown_item_is_told_and_the_others_are_replayed(client: httpx.AsyncClient, make: Make) -> None:
