@@ -21,6 +21,7 @@ answer to a survey are one reason, and no name that was made up of data makes an
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 from percorso.errors import Problem
@@ -53,6 +54,7 @@ CODES: Final[tuple[tuple[str, str], ...]] = (
 _OTHER: Final = "invalid"
 _LONGEST: Final = 128
 _DEEPEST: Final = 6
+_REMEMBERED: Final = 1024
 _CODES: Final = tuple((code, re.compile(pattern)) for code, pattern in CODES)
 _is_name: Final = re.compile(r"[A-Za-z@][A-Za-z_]{0,39}").fullmatch
 
@@ -63,6 +65,7 @@ def general(pointer: str) -> str:
     return "".join(f"/{step if _is_name(step) else '*'}" for step in steps)[:_LONGEST]
 
 
+@lru_cache(_REMEMBERED)
 def reason(problem: Problem) -> str:
     """The reason that a problem is one of."""
     code = next((code for code, told in _CODES if told.search(problem.detail)), _OTHER)
