@@ -14,8 +14,6 @@ from percorso.errors import Problem
 from percorso.storage import epoch
 from percorso.storage.database import WriteSession
 
-STATES: Final = ("waiting", "replayed", "dismissed")
-
 BETWEEN: Final = " ()./-"
 """What may stand between the digits of a phone number; texts are searched for needles without any of it."""
 
