@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from percorso.errors import MalformedBody, RejectedInteraction
 from percorso.formats import segment, segment_bodies
 from percorso.formats.segment import Call
+from percorso.formats.segment_bodies import Sent
 from percorso.formats.segment_events import EVENTS, slug
 from percorso.ingest.validate import parse
 
@@ -307,9 +308,20 @@ def test_an_event_whose_name_has_no_slug_is_a_track() -> None:
 
 
 def test_what_is_kept_of_a_call_does_not_hold_the_key() -> None:
-    assert json.loads(segment_bodies.received(b'{"writeKey": "secret", "a": [1]}')) == {"a": [1]}
+    assert json.loads(segment_bodies.received(b'{"writeKey": "secret", "a": [1]}', Sent([]))) == {"a": [1]}
     for other in (b'["\\"writeKey\\"", "writeKey"]', b'{"a": 1}', b'"writeKey"', b"{"):
-        assert segment_bodies.received(other) == other
+        assert segment_bodies.received(other, Sent([])) == other
+
+
+def test_what_is_kept_of_a_call_says_by_itself_what_its_request_said_of_it() -> None:
+    context = {"locale": "it-IT", "page": {"path": "/"}}
+    own: dict[str, Any] = {"userId": "u", "context": {"locale": "en"}, "event": 7}
+    sent = Sent([], "track", NOW, {"context": context, "integrations": {"All": True}})
+    kept = json.loads(segment_bodies.received(json.dumps(own).encode(), sent))
+    told = {"type": "track", "sentAt": "2026-11-20T12:00:00.000Z", "context": context | own["context"]}
+    assert kept == own | told | {"integrations": {"All": True}}
+    for other in (b"7", b"[]", b"{"):
+        assert segment_bodies.received(other, sent) == other
 
 
 def test_a_number_that_json_has_not_fails_its_call_and_not_the_batch() -> None:
@@ -322,7 +334,7 @@ def test_a_number_that_json_has_not_fails_its_call_and_not_the_batch() -> None:
     assert sent.sent_at is not None
     with pytest.raises(RejectedInteraction):
         segment.convert(sent.calls[1], sent, source="shop", received_at=NOW, fits=fits)
-    assert segment_bodies.received(sent.calls[1]) == b'{"a": NaN}'
+    assert segment_bodies.received(sent.calls[1], sent) == b'{"a": NaN}'
 
 
 def test_the_key_is_read_of_a_body_if_it_is_there() -> None:

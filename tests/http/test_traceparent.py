@@ -9,9 +9,6 @@ import pytest
 from prometheus_client import REGISTRY
 
 from exchanges import NDJSON, items_at, journey_of, store
-from percorso.errors import Problem
-from percorso.ingest.pipeline import reason_of
-from percorso.ingest.verdict import Verdict
 from support import Make, ndjson
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -122,25 +119,13 @@ async def test_it_is_exported_with_all_that_is_held(client: httpx.AsyncClient, m
     assert [each["traceparent"] for each in held["interactions"]] == [TRACE]
 
 
-@pytest.mark.parametrize(
-    ("pointer", "reason"),
-    [
-        ("", "body"), ("/customer/email", "customer"), ("/data/customer/email", "customer"), ("/data", "other"),
-        ("/data_base64", "other"), ("/details/rating/value", "details"), ("/type", "envelope"), ("/anna", "other"),
-        ("/", "other"), ("odd", "body"),
-    ],
-)  # fmt: skip
-def test_a_reason_is_one_of_a_few_words_whatever_was_sent(pointer: str, reason: str) -> None:
-    assert reason_of(Verdict("rejected", problems=(Problem(pointer, "is wrong"),))) == reason
-    assert reason_of(Verdict("rejected", problems=(Problem(pointer, "is wrong"),), erased=True)) == "erased"
-
-
 async def test_bytes_batches_and_reasons_are_counted(client: httpx.AsyncClient, make: Make) -> None:
     def value(name: str, **labels: str) -> float:
         return REGISTRY.get_sample_value(name, labels) or 0.0
 
     def now() -> list[float]:
-        reasons = [value("percorso_rejected_total", reason=each) for each in ("customer", "time", "body", "words")]
+        codes = ("identifier", "not_a_moment", "wrong_type", "not_allowed")
+        reasons = [value("percorso_rejected_total", reason=each) for each in codes]
         return [value("percorso_taken_bytes_total"), value("percorso_batch_items_sum"), *reasons]
 
     before = now()

@@ -89,7 +89,8 @@ async def test_a_short_identifier_is_a_trace_only_after_its_kind(database: Datab
 async def matches(database: Database, of: list[Erased], payload: bytes) -> bool:
     pattern, needles = traces.in_bytes(of)
     condition = MATCHES.format(pattern="$2", needles="$3::text[]")
-    sql = f"SELECT {condition} FROM (VALUES ($1::bytea, '', '', '[]')) AS item(payload, source, sender_id, errors)"  # noqa: S608 - constants of the program
+    columns = "payload, source, sender_id, errors, replay_errors"
+    sql = f"SELECT {condition} FROM (VALUES ($1::bytea, '', '', '[]', '[]')) AS item({columns})"  # noqa: S608 - constants of the program
     return bool(await database.fetchval(sql, payload, pattern, needles))
 
 

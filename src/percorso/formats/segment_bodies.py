@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 from msgspec import Raw
 
+from percorso.details import rfc3339
 from percorso.errors import MalformedBody, Problem
 from percorso.formats.segment_events import Object, Parts, object_of
 
@@ -112,9 +113,13 @@ def read_loosely(call: bytes) -> Object:
         return _loosely(call)
 
 
-def received(call: bytes) -> bytes:
-    """A call as it is kept where it is refused: without the key, which may stand in it."""
-    if b'"writeKey"' not in call:
+def received(call: bytes, sent: Sent) -> bytes:
+    """A call as it is kept where it is refused: without the key, which may stand in it.
+
+    What its request says of it is put into it, so that it says the same by itself.
+    """
+    added = sent.type is not None or sent.sent_at is not None or sent.defaults is not None
+    if b'"writeKey"' not in call and not added:
         return call
     try:
         members: Parts = dict(decode_members(call))
@@ -124,6 +129,14 @@ def received(call: bytes) -> bytes:
         # What is no object has no member that could be the key.
         return json.dumps(members).encode() if members else call
     members.pop("writeKey", None)
+    if sent.type is not None:
+        members["type"] = sent.type
+    if sent.sent_at is not None:
+        members["sentAt"] = rfc3339(sent.sent_at)
+    for name, given in (sent.defaults or {}).items():
+        own = read_loosely(call).get(name)
+        if own is None or isinstance(own, dict):
+            members[name] = {**given, **(own or {})}
     return msgspec.json.encode(members)
 
 

@@ -95,11 +95,14 @@ class CannotMap(Exception):
         self.problems = problems
 
 
-def interaction(resource: Any, raw: bytes, *, source: str) -> bytes:
-    """The interaction, as JSON, of a resource that was read from `raw`; CannotMap where it lacks what it must have."""
+def interaction(resource: Any, raw: bytes, *, source: str, assigned: str | None = None) -> bytes:
+    """The interaction, as JSON, of a resource that was read from `raw`; CannotMap where it lacks what it must have.
+
+    Where it has no id of its own it gets the one `assigned`, else a new one.
+    """
     if problems := list(wrong(resource)):
         raise CannotMap(problems)
-    sender_id = sender_id_of(resource) or secrets.token_hex(16)
+    sender_id = sender_id_of(resource) or assigned or secrets.token_hex(16)
     first = channels(resource)[0]
     channel, said_by = _channel(first)
     date = resource.get("interactionDate") or {}

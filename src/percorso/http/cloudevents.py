@@ -27,6 +27,7 @@ from percorso.http.routing import DirectRoute
 from percorso.http.services import Services, Use
 from percorso.ingest.allowed import Allowed
 from percorso.ingest.document import read
+from percorso.ingest.foreign import structured
 from percorso.ingest.identity import Identifiers
 from percorso.ingest.pipeline import Pipeline
 from percorso.ingest.verdict import Verdict
@@ -95,11 +96,11 @@ async def store_cloudevents(
     if mode == "batch":
 
         async def take(chunk: Sequence[bytes]) -> list[Verdict]:
-            events = [(raw, _structured(raw, most)) for raw in chunk]
+            events = [(raw, structured(raw, most)) for raw in chunk]
             return await _take(use.pipeline, events, key.allowed, wait=True)
 
         return await batches.receipt(_chunks(request, body, key, use), take, every=results == "all")
-    event = (body, _structured(body, most)) if mode == "structured" else _binary(request, body, most)
+    event = (body, structured(body, most)) if mode == "structured" else _binary(request, body, most)
     [verdict] = await _take(use.pipeline, [event], key.allowed, wait=False)
     answer = interactions.answered(verdict)
     if "access_token" in request.query_params:
@@ -137,14 +138,6 @@ Read = tuple[bytes, Mapped | Refused]
 """An event as received, and what it stands for."""
 
 
-def _structured(raw: bytes, most: int) -> Mapped | Refused:
-    """What an event in the JSON format, of at most so many bytes, stands for."""
-    if len(raw) > most:
-        return Refused([Problem("", f"is {len(raw)} bytes long; at most {most} are taken")])
-    event, problems = read(raw)
-    return Refused(problems) if problems else cloudevents.mapped(event, read)
-
-
 def _binary(request: Request, body: bytes, most: int) -> Read:
     """What an event in binary mode stands for; as received counts the same event in the JSON format."""
     headers = request.scope["headers"]
@@ -157,7 +150,7 @@ def _binary(request: Request, body: bytes, most: int) -> Read:
     if problems:
         return raw, Refused(problems)
     # What a header holds is looked at as strictly as what stands in JSON.
-    return raw, _structured(raw, len(raw))
+    return raw, structured(raw, len(raw))
 
 
 async def _take(pipeline: Pipeline, events: Sequence[Read], allowed: Allowed | None, *, wait: bool) -> list[Verdict]:

@@ -16,7 +16,6 @@ from fastapi import APIRouter, Depends, Path, Request
 from fastapi.responses import Response
 from fastapi.security.base import SecurityBase
 
-from percorso import ids
 from percorso.errors import (
     Erased,
     Forbidden,
@@ -41,7 +40,7 @@ from percorso.http.services import Services, Use
 from percorso.ingest import say
 from percorso.ingest.verdict import Verdict
 from percorso.storage.database import writing
-from percorso.storage.traits import Trait, spelled
+from percorso.storage.traits import Trait
 
 router = APIRouter(
     prefix="/segment/v1",
@@ -163,9 +162,9 @@ async def _store(sent: Sent, key: Caller, use: Services, *, wait: bool) -> list[
             taken.append(
                 segment.convert(call, sent, source=key.name, received_at=received_at, fits=use.identifiers.fits)
             )
-            originals.append(segment_bodies.received(call))
+            originals.append(segment_bodies.received(call, sent))
         except RejectedInteraction as error:
-            refused.append((segment_bodies.received(call), error.problems))
+            refused.append((segment_bodies.received(call, sent), error.problems))
             senders.append(segment.sender(call, source=key.name))
     verdicts: list[Verdict] = []
     if taken:
@@ -188,22 +187,10 @@ async def _store(sent: Sent, key: Caller, use: Services, *, wait: bool) -> list[
 def _said(
     taken: Sequence[Call], verdicts: Sequence[Verdict], key: Caller, received_at: datetime, use: Services
 ) -> Iterator[Trait]:
-    """The traits that calls say, of the identity and as of the time that their interaction is stored under.
-
-    Also those of calls that were stored before: whoever stored them may not have come to their traits.
-    """
+    """The traits that calls say that are stored."""
+    told = say.Told(key.name, received_at, key.name)
     for call, verdict in zip(taken, verdicts, strict=True):
-        if not call.traits or verdict.status not in {"stored", "duplicate"} or verdict.interaction_id is None:
-            continue
-        identity = use.identifiers.of(call.customer)[0].id
-        occurred_at = ids.from_unix_ms(ids.occurred_ms(verdict.interaction_id.bytes))
-        for name, value in call.traits.items():
-            try:
-                said = spelled(value)
-            except ValueError:
-                # What is too long for a trait stands in the interaction's attributes all the same.
-                continue
-            yield Trait(identity, name, said, occurred_at, key.name, received_at, key.name)
+        yield from say.traits_of_call(call, verdict, told, use.identifiers)
 
 
 def _require_taken(verdicts: Sequence[Verdict]) -> None:

@@ -31,8 +31,7 @@ from percorso.http.access import MayIngest, MayRead, MayWrite
 from percorso.http.documents.tmf683 import PartyInteraction, PartyInteractions, body, documented
 from percorso.http.parameters import takes_any
 from percorso.http.services import Analysing, Reads, Services, Use
-from percorso.ingest import enrich
-from percorso.ingest.document import read
+from percorso.ingest import enrich, foreign
 from percorso.ingest.verdict import Verdict
 from percorso.queries import interactions, party_interactions
 from percorso.queries.interactions import Found
@@ -64,7 +63,7 @@ async def create_party_interaction(request: Request, key: MayIngest, use: Use) -
     same one it is a duplicate (200). Where it has neither, two equal ones are two resources.
     """
     raw = await bodies.read(request, cap=use.settings.max_batch_bytes)
-    given, problems = _read(raw, use)
+    given, problems = foreign.resource(raw, use.settings.max_event_bytes)
     if not problems:
         try:
             mapped = tmf683.interaction(given, raw, source=key.name)
@@ -169,7 +168,7 @@ async def patch_party_interaction(
     """
     raw = await bodies.read(request, cap=use.settings.max_batch_bytes)
     this = _id(party_interaction_id)
-    patch, problems = _read(raw, use)
+    patch, problems = foreign.resource(raw, use.settings.max_event_bytes)
     if problems:
         refusal = InvalidRequest if len(raw) > use.settings.max_event_bytes else MalformedBody
         raise refusal("The body cannot be read:", problems=problems)
@@ -230,13 +229,6 @@ def _require_stored(verdict: Verdict, problems: Sequence[Problem]) -> UUID:
             f"Another one with this external identifier is stored as {verdict.interaction_id}; PATCH that one."
         )
     return verdict.interaction_id
-
-
-def _read(raw: bytes, use: Services) -> tuple[Any, list[Problem]]:
-    """What a body says, and what is wrong with it; one that is too large for an interaction is not looked into."""
-    if len(raw) > (most := use.settings.max_event_bytes):
-        return None, [Problem("", f"is {len(raw)} bytes long; at most {most} are taken")]
-    return read(raw)
 
 
 async def _listed(

@@ -177,8 +177,13 @@ def _lacks_partition(error: asyncpg.PostgresError) -> bool:
 
 
 async def _refuse(target: Target, row: Row, error: asyncpg.PostgresError) -> Verdict:
-    """Put a row that Postgres refuses into quarantine, without the values that its message may carry."""
+    """Put a row that Postgres refuses into quarantine, without the values that its message may carry.
+
+    One that is replayed from quarantine stands there already.
+    """
     problems = (Problem("", f"The database refuses it: {error.sqlstate} {type(error).__name__}."),)
+    if row.rejection_id is not None:
+        return Verdict.rejected(row.rejection_id, problems)
     payload = row.document
     seed = blake2b(payload, key=row.key.bytes, digest_size=10).digest()
     rejection = quarantine.rejection(payload, problems, received_at=row.received_at, keep=len(payload), seed=seed)

@@ -19,10 +19,11 @@ from percorso.ingest import quarantine
 from percorso.ingest.allowed import Allowed, forbidden
 from percorso.ingest.consent import said_by, status_of
 from percorso.ingest.identity import Identifiers
+from percorso.ingest.reasons import code, reasons
 from percorso.ingest.validate import parse
 from percorso.ingest.verdict import Verdict
 from percorso.ingest.writer import Writer
-from percorso.interaction import DEFAULT_DIRECTION, Interaction
+from percorso.interaction import DEFAULT_DIRECTION
 from percorso.ops import current, metrics, tracing
 from percorso.settings import Settings
 from percorso.storage.deployment import Deployment
@@ -30,14 +31,6 @@ from percorso.storage.interactions import Row
 from percorso.storage.rejected import Rejection
 
 _outcome_of: Final = attrgetter("status", "erased", "forbidden")
-_REASONS: Final = {
-    "source": "sender", "id": "sender", "customer": "customer", "channel": "channel", "occurred_at": "time",
-    "ended_at": "time", "time": "time", "details": "details", "attributes": "attributes", "feedback": "feedback",
-    "sentiment": "feedback", "kind": "words", "touchpoint": "words", "direction": "words", "function": "words",
-    "status": "words", "outcome": "words", "resolution": "words", "type": "envelope", "specversion": "envelope",
-    "subject": "customer",
-}  # fmt: skip
-"""By the first step of the pointer to what is wrong; what is wrong as a whole is the `body`, all else `other`."""
 
 
 class Pipeline:
@@ -87,7 +80,7 @@ class Pipeline:
                     rejections[index] = outcome
                 else:
                     problems = [retold(index, problem) for problem in outcome.problems]
-                    rejections[index] = replace(outcome, problems=problems)
+                    rejections[index] = replace(outcome, problems=problems, reasons=reasons(problems))
         if (traceparent := current.traceparent()) is not None:
             for row in rows:
                 row.traceparent = traceparent
@@ -127,12 +120,19 @@ class Pipeline:
         await self._writer.write((), rejections, wait=True)
         return _counted(verdicts)
 
+    async def store(self, rows: Sequence[Row]) -> list[Verdict]:
+        """Store what `row` made ready, and say of each, in order, what became of it; nothing enters quarantine.
+
+        Returns after the commit. Waits for room in the writer's queue; raises Unavailable where nothing can be taken.
+        """
+        return _counted(await self._writer.write(rows, (), wait=True))
+
     def _prepare(self, item: Line, received_at: datetime, received: Line, format: str) -> Row | Rejection:  # noqa: A002 - the column's name
         if isinstance(item, Oversized):
             problems = (Problem("", f"is larger than {self._max_bytes} bytes"),)
             return self._rejection(item.head, problems, received_at, size=item.size, format=format)
         try:
-            return self._row(item, received_at)
+            return self.row(item, received_at)
         except RejectedInteraction as error:
             payload = item if isinstance(received, Oversized) else received
             return self._rejection(payload, error.problems, received_at, format=format, mapped=item)
@@ -158,7 +158,8 @@ class Pipeline:
             mapped=mapped,
         )
 
-    def _row(self, raw: bytes, received_at: datetime) -> Row:
+    def row(self, raw: bytes, received_at: datetime) -> Row:
+        """This interaction, ready to be stored; RejectedInteraction where it cannot be."""
         event = parse(raw, now=received_at, max_future=self._max_future, max_bytes=self._max_bytes)
         identifiers = self._identifiers.of(event["customer"])
         occurred_at = event.get("occurred_at")
@@ -166,7 +167,7 @@ class Pipeline:
         document = raw
         if occurred_at is None or sender_id is None:
             sender_id = sender_id or secrets.token_hex(16)
-            document = _completed(document, event, {"id": sender_id, "occurred_at": rfc3339(received_at)})
+            document = completed(document, event, {"id": sender_id, "occurred_at": rfc3339(received_at)})
         source = event["source"]
         channel = event["channel"]
         occurred_ms = ids.unix_ms(occurred_at or received_at)
@@ -204,7 +205,7 @@ def _counted(verdicts: list[Verdict]) -> list[Verdict]:
     """These verdicts, after they were counted for the metrics."""
     for (status, erased, outside), times in Counter(map(_outcome_of, verdicts)).items():
         metrics.INTERACTIONS.labels("erased" if erased else "forbidden" if outside else status).inc(times)
-    refused = Counter(reason_of(each) for each in verdicts if each.status == "rejected" and not each.forbidden)
+    refused = Counter(code(each.problems) for each in verdicts if each.status == "rejected" and not each.forbidden)
     for reason, times in refused.items():
         metrics.REJECTED.labels(reason).inc(times)
     return verdicts
@@ -217,19 +218,7 @@ def _outside(allowed: Allowed, item: Line, outcome: Row | Rejection) -> list[Pro
     return [] if isinstance(item, Oversized) else allowed.outside_unread(item)
 
 
-def reason_of(verdict: Verdict) -> str:
-    """What group the first problem of a refused item belongs to: one of a few words, whatever was sent."""
-    if verdict.erased:
-        return "erased"
-    _, *steps = verdict.problems[0].pointer.split("/")
-    if not steps:
-        return "body"
-    # A CloudEvent has the interaction in its data.
-    inner = steps[0] == "data" and len(steps) > 1
-    return _REASONS.get(steps[1] if inner else steps[0], "other")
-
-
-def _completed(document: bytes, event: Interaction, assigned: Mapping[str, str]) -> bytes:
+def completed(document: bytes, event: Mapping[str, object], assigned: Mapping[str, str]) -> bytes:
     """The document with what percorso assigns where the sender said nothing, so that it is complete by itself."""
     missing = {name: value for name, value in assigned.items() if event.get(name) is None}
     if event.keys() & missing.keys():

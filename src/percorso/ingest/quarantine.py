@@ -11,6 +11,8 @@ from asyncpg.pgproto.pgproto import UUID
 
 from percorso.errors import Problem
 from percorso.ingest.identity import Identifiers
+from percorso.ingest.reasons import reasons
+from percorso.interaction import CHANNELS
 from percorso.storage.rejected import Rejection, new_id
 
 _MOST_CHARACTERS = 256
@@ -23,6 +25,7 @@ class _Sender(msgspec.Struct):
 
     source: object = None
     id: object = None
+    channel: object = None
     customer: object = None
 
 
@@ -56,6 +59,8 @@ def rejection(
         payload=payload[:keep],
         size=len(payload) if size is None else size,
         format=format,
+        channel=sender.channel if isinstance(sender.channel, str) and sender.channel in CHANNELS else None,
+        reasons=reasons(problems),
         identity_ids=() if identifiers is None else _identity_ids(sender.customer, identifiers),
     )
 
@@ -63,7 +68,7 @@ def rejection(
 def bare(rejection: Rejection) -> Rejection:
     """A rejection without anything read from its payload: that can always be stored."""
     unsaid = (Problem("", "The reasons cannot be stored."),)
-    return replace(rejection, source=None, sender_id=None, problems=unsaid)
+    return replace(rejection, source=None, sender_id=None, problems=unsaid, reasons=reasons(unsaid))
 
 
 def _identity_ids(customer: object, identifiers: Identifiers) -> list[UUID]:

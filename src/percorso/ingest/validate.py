@@ -31,7 +31,7 @@ _PATCHABLE: Final = ", ".join(Enrichment.__annotations__)
 _CHANNEL_LIST: Final = ", ".join(CHANNELS)
 
 _NOT_A_MOMENT: Final = "must be a date and time with an offset, such as 2026-11-20T10:00:00+01:00"
-_PATTERNS: Final = {
+PATTERNS: Final = {
     details.MOMENT_PATTERN: _NOT_A_MOMENT,
     details.CURRENCY_PATTERN: "must be a currency code of three capital letters, such as EUR",
     interaction.KIND_PATTERN: "must be lower-case letters, digits, '_', '.' and '-', beginning with a letter or digit",
@@ -44,7 +44,7 @@ _PATTERNS: Final = {
     interaction.LANGUAGE_PATTERN: "must be a language tag, such as it or en-GB",
     interaction.IDENTIFIER_PATTERN: "must not be blank",
 }
-_SENTENCES: Final = {
+SENTENCES: Final = {
     "missing": "is required",
     "extra_forbidden": "is not a known field",
     "dict_type": "must be an object",
@@ -126,10 +126,10 @@ def sentence(error: ErrorDetails) -> str:
     """What the validator found, in words that follow the name of what is wrong; else in its own."""
     context = error.get("ctx", {})
     if error["type"] == "string_pattern_mismatch":
-        return _PATTERNS.get(context["pattern"], error["msg"])
+        return PATTERNS.get(context["pattern"], error["msg"])
     if error["type"] == "string_type" and error["loc"][-1] in _MOMENTS:
         return _NOT_A_MOMENT
-    known = _SENTENCES.get(error["type"])
+    known = SENTENCES.get(error["type"])
     return error["msg"] if known is None else known.format(**context)
 
 

@@ -27,7 +27,7 @@ class Row(msgspec.Struct, eq=False, gc=False):
     """One interaction, ready to be stored. `identifiers` has the strongest first: it is stored under that.
 
     `consent` is what it says of contact by its channel; few say anything. `traceparent` is that of the request it came
-    in.
+    in, `rejection_id` that of the item in quarantine which it is replayed from.
     """
 
     key: UUID
@@ -45,6 +45,7 @@ class Row(msgspec.Struct, eq=False, gc=False):
     time_assigned: bool
     consent: Consent | None
     traceparent: str | None = None
+    rejection_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)

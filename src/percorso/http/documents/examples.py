@@ -270,19 +270,6 @@ TOUCHPOINT_CHANGE: Final[Example] = {
     "reason": "One line under two names.",
 }
 ONE_TOUCHPOINT: Final[Example] = TOUCHPOINT | {"asked_for": "hotline", "changes": [TOUCHPOINT_CHANGE]}
-REJECTED_ITEM: Final[Example] = {
-    "rejection_id": REJECTION_ID,
-    "received_at": _RECEIVED_AT,
-    "source": "crm",
-    "id": "call-8732",
-    "format": "native",
-    "errors": [{"pointer": "/customer", "detail": "is required"}],
-    "size": 54,
-    "truncated": False,
-    "payload": '{"source": "crm", "id": "call-8732", "channel": "phone"}',
-    "payload_encoding": "utf-8",
-}
-REJECTED: Final[Example] = {"items": [REJECTED_ITEM], "next_cursor": None}
 KEY: Final[Example] = {
     "id": "0b8f2a5e-6c1d-4f0e-9a77-2f64d1f0c3aa",
     "name": "crm-connector",

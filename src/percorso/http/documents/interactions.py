@@ -99,29 +99,3 @@ class Revisions(BaseModel):
 
     items: list[InteractionRevision]
     next_cursor: None = None
-
-
-class RejectedDocument(BaseModel):
-    """An item in quarantine."""
-
-    model_config = like(examples.REJECTED_ITEM)
-
-    rejection_id: UUID
-    received_at: AwareDatetime
-    source: str | None
-    id: str | None = Field(description="The sender's id, as far as it could be read.")
-    format: str
-    errors: list[Trouble]
-    size: int = Field(description="Bytes received.")
-    truncated: bool = Field(description="Whether only the beginning was kept, since it was too large.")
-    payload: str = Field(description="What was received; as base64 where it is no UTF-8.")
-    payload_encoding: str = Field(description="`utf-8` or `base64`.")
-
-
-class Rejected(BaseModel):
-    """A page of quarantine, newest first."""
-
-    model_config = like(examples.REJECTED)
-
-    items: list[RejectedDocument]
-    next_cursor: str | None

@@ -7,7 +7,7 @@ from pydantic import AwareDatetime, BaseModel, Field
 
 from percorso.http.documents import examples
 from percorso.http.documents.base import like
-from percorso.http.documents.interactions import RejectedDocument
+from percorso.http.documents.quarantine import RejectedDocument
 
 
 class ExportedIdentity(BaseModel):
