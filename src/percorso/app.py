@@ -29,7 +29,7 @@ from percorso.queries.retention import Policy
 from percorso.settings import Settings
 from percorso.storage import api_keys, database, deployment, schema
 from percorso.storage.database import WriteSession
-from percorso.workers import announcing, delivering, partitions, profiles, retention, rollups
+from percorso.workers import announcing, delivering, partitions, profiles, retention, rollups, watching
 from percorso.workers import erasures as erasures_worker
 from percorso.workers.runtime import Runtime, Worker
 
@@ -168,6 +168,7 @@ def workers_of(services: Services) -> Sequence[Worker]:
         erasures_worker.worker(services.eraser),
         announcing.worker(engine, generation=services.deployment.generation),
         delivering.worker(engine, settings, {announcing.PROTOCOL: announcing.payload(settings)}),
+        watching.worker(engine, settings, generation=services.deployment.generation),
     )
 
 

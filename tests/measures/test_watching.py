@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from asyncpg.pgproto.pgproto import UUID
+from histories import NOBODY, moment
 from hypothesis import given
 from hypothesis import strategies as st
 
-from histories import NOBODY, moment, written
 from percorso import ids
 from percorso.measures import watching
 from percorso.measures.watch_rules import Rule, Seen, fits, rule_of, seen, span_ms

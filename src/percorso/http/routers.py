@@ -31,6 +31,7 @@ from percorso.http import (
     touchpoints,
     traits,
     trouble,
+    watches,
 )
 
 ALL: Final[tuple[APIRouter, ...]] = (
@@ -40,6 +41,7 @@ ALL: Final[tuple[APIRouter, ...]] = (
     segment_calls.router,
     finding.router,
     segments.router,
+    watches.router,
     # What a customer's path goes on with is found before the customer, whose name may hold slashes.
     exports.router,
     identity.router,

@@ -17,6 +17,7 @@ from percorso.storage.tables import (
     retention,
     segments,
     traits,
+    watching,
 )
 from percorso.storage.tables.types import metadata
 
@@ -34,4 +35,5 @@ __all__ = [
     "retention",
     "segments",
     "traits",
+    "watching",
 ]
