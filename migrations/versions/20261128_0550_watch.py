@@ -92,9 +92,9 @@ COMMENT ON TABLE watch_firings IS 'What fired.';
 COMMENT ON COLUMN watch_firings.firing_id IS 'Made of the rule, its version and the interactions.';
 COMMENT ON COLUMN watch_firings.name IS 'Of the watch, when it fired.';
 COMMENT ON COLUMN watch_firings.identity_id IS 'Under which the last interaction of the pattern is stored.';
-COMMENT ON COLUMN watch_firings.at IS 'When it came true: with that interaction, or at the end of the span that followed.';
+COMMENT ON COLUMN watch_firings.at IS 'When it came true: with that interaction, or when the span after it ended.';
 COMMENT ON COLUMN watch_firings.generation IS 'Of the row of the commit log that names it, as is xid8.';
-COMMENT ON TABLE watch_evidence IS 'The interactions of each firing; no interaction is in two of one version of a rule.';
+COMMENT ON TABLE watch_evidence IS 'The interactions of firings; none is in two of one version of a rule.';
 COMMENT ON COLUMN watch_evidence.identity_id IS 'Under which the interaction is stored.';
 COMMENT ON COLUMN commits.what IS 'stored, changed, deleted, identity, said, outcome or watch.'
 """

@@ -26,7 +26,7 @@ NEEDED = {
     "read_watches": "read",
     "read_watch": "read",
     "read_firings": "read",
-    "test_watch": "read",
+    "try_watch": "read",
     "put_watch": "write",
     "delete_watch": "write",
     "read_members": "read",

@@ -1,6 +1,6 @@
 """Watch rules as JSON: what may stand in one, checked with care, and the form in which it is stored."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Self
 
 from pydantic import (
     AfterValidator,
@@ -92,30 +92,31 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class SentimentMatch(_Part):
+class _Scores(_Part):
+    min: float | None
+    max: float | None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise PydanticCustomError("range", "`min` must not be greater than `max`")
+        return self
+
+
+class SentimentMatch(_Scores):
     """How the customer felt: one of these labels, and a score from `min` to `max`, both included."""
 
     label: Labels | None = None
     min: Score | None = Field(None, ge=-1, le=1)
     max: Score | None = Field(None, ge=-1, le=1)
 
-    _ordered = model_validator(mode="after")(lambda self: _in_order(self))
 
-
-class FeedbackMatch(_Part):
+class FeedbackMatch(_Scores):
     """What the customer answered: to one of these questions, with a score from `min` to `max` as it was given."""
 
     metric: Metrics | None = None
     min: Score | None = None
     max: Score | None = None
-
-    _ordered = model_validator(mode="after")(lambda self: _in_order(self))
-
-
-def _in_order(bounds: Any) -> Any:
-    if bounds.min is not None and bounds.max is not None and bounds.min > bounds.max:
-        raise PydanticCustomError("range", "`min` must not be greater than `max`")
-    return bounds
 
 
 class WatchMatch(_Part):
@@ -206,7 +207,7 @@ class WatchRule(_Part):
         return when
 
     @model_validator(mode="after")
-    def _short(self) -> "WatchRule":
+    def _short(self) -> Self:
         rule = self.rule()
         if rule.before_ms + rule.after_ms > LONGEST.days * _DAY_MS:
             raise PydanticCustomError("span", "all spans together must be at most {days} days", {"days": LONGEST.days})

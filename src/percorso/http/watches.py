@@ -72,7 +72,7 @@ class WatchTest(BaseModel):
     since: QueryMoment | None = Field(
         None,
         alias="from",
-        description="The last interaction of the steps occurred no earlier (RFC 3339). Without it: 30 days before `to`.",
+        description="The last interaction occurred at this moment or later. Without it: 30 days before `to`.",
     )
     until: QueryMoment | None = Field(
         None, alias="to", description="It occurred before this moment; at most 10 years after `from`. Without it: now."
@@ -193,7 +193,7 @@ async def read_firings(
     responses=documented(WatchTrial, 408, 413, 415, says="What it would have fired."),
     openapi_extra=request_body(WatchTest),
 )
-async def test_watch(
+async def try_watch(
     _: MayRead, asked: Annotated[WatchTest, Depends(given(WatchTest))], analysing: Analysing
 ) -> Response:
     """Try a rule on what is stored, without storing anything.

@@ -19,7 +19,7 @@ from percorso.storage import copying
 from percorso.storage.database import WriteSession
 
 What = Literal["stored", "changed", "deleted", "identity", "said", "outcome", "watch"]
-"""What a transaction did: with interactions; whose they are; traits and consents (`said`); what came of contacts; what fired."""
+"""What a transaction did: with interactions; whose they are; traits and consents (`said`); or what follows from it."""
 
 _COLUMNS: Final = ("generation", "at", "what", "hours", "identity_ids", "interaction_ids")
 """Those that are given: the transaction's id is there by default."""
@@ -62,7 +62,8 @@ async def latest(session: WriteSession) -> AsyncIterator[Sequence[UUID]]:
     Within a transaction; relies on the primary key. There are no more than `_LATEST`.
     """
     rows = session.cursor(
-        "SELECT identity_ids FROM commits WHERE what NOT IN ('outcome', 'watch') ORDER BY generation DESC, xid8 DESC LIMIT $1",
+        "SELECT identity_ids FROM commits WHERE what NOT IN ('outcome', 'watch') "
+        "ORDER BY generation DESC, xid8 DESC LIMIT $1",
         _LATEST,
         prefetch=_FETCHED,
     )

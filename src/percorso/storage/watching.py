@@ -40,7 +40,7 @@ class Watched(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Fired:
-    """A firing: the interactions in order, each with the identity that it is stored under; `at` is when it came true."""
+    """A firing: the interactions in order, each with the identity that it is stored under; `at`: when it came true."""
 
     firing_id: UUID
     watch_id: UUID

@@ -59,7 +59,7 @@ watch_firings = Table(
         "at",
         moment(),
         nullable=False,
-        comment="When it came true: with that interaction, or at the end of the span that followed.",
+        comment="When it came true: with that interaction, or when the span after it ended.",
     ),
     Column("fired_at", moment(), nullable=False),
     Column("generation", Integer, nullable=False, comment="Of the row of the commit log that names it, as is xid8."),
@@ -81,5 +81,5 @@ watch_evidence = Table(
     Column("firing_id", Uuid, nullable=False),
     Index("watch_evidence_identity_id_idx", "identity_id"),
     Index("watch_evidence_firing_id_idx", "firing_id"),
-    comment="The interactions of each firing; no interaction is in two of one version of a rule.",
+    comment="The interactions of firings; none is in two of one version of a rule.",
 )
