@@ -10,8 +10,6 @@ from pydantic import (
     Field,
     GetJsonSchemaHandler,
     StrictBool,
-    StrictFloat,
-    StrictInt,
     field_validator,
     model_validator,
 )
@@ -46,6 +44,8 @@ from percorso.measures.watch_rules import (
 _MOST: Final = 30
 """Words that one member of a match may have."""
 _DAY_MS: Final = 86_400_000
+_MOST_NUMBER: Final = 2**53
+"""Up to here, whole numbers are the same wherever JSON is read (RFC 8259, section 6)."""
 
 
 def _span(given: str) -> str:
@@ -84,8 +84,9 @@ Topics = Annotated[list[Topic], *_several]
 Labels = Annotated[list[SentimentLabel], *_several]
 Metrics = Annotated[list[Metric], *_several]
 Same = Annotated[list[Shared], Field(min_length=1, max_length=3), BeforeValidator(_listed), _OneOrSeveral()]
-Scalar = StrictBool | StrictInt | StrictFloat | Annotated[str, Field(strict=True, max_length=256)]
-Score = Annotated[float, Field(allow_inf_nan=False)]
+_number: Final = Field(strict=True, ge=-_MOST_NUMBER, le=_MOST_NUMBER)
+Scalar = StrictBool | Annotated[int, _number] | Annotated[float, _number] | Annotated[str, Field(max_length=256)]
+Score = Annotated[float, Field(ge=-_MOST_NUMBER, le=_MOST_NUMBER)]
 
 
 class _Part(BaseModel):
