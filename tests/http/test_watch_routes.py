@@ -248,5 +248,10 @@ async def test_what_fires_live_is_listed_newest_first(database_url: str, make: M
         middle = firings[2]["at"]
         assert await items_at(client, f"{WATCH}/firings", **{"from": middle}) == firings[:3]
         assert await items_at(client, f"{WATCH}/firings", to=middle) == firings[3:]
+        export = (await client.get("/v1/customers/crm_id:0/export")).json()
+        assert [row["firing_id"] for row in export["watch_firings"]] == [firings[4]["firing_id"]]
+        assert [row["interaction_id"] for row in export["watch_evidence"]] == firings[4]["interactions"]
+        assert (await client.delete("/v1/customers/crm_id:0")).status_code == 200
+        assert await items_at(client, f"{WATCH}/firings") == firings[:4]
         metrics = (await client.get("/metrics")).text
         assert 'percorso_watch_firings_total{watch="unanswered"}' in metrics

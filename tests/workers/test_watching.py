@@ -231,10 +231,20 @@ async def test_what_merged_customers_went_through_together_fires_and_never_again
             await reconcile.merge(session, anna, phone, act)
         await look(services)
         assert await fired(database) == expected
+        assert await _owner(services, database) in {anna, phone}
         async with writing(services.engine) as session:
             await reconcile.split(session, anna, [phone], act)
         await look(services)
         assert await fired(database) == expected
+        assert await _owner(services, database) == anna
+
+
+async def _owner(services: Services, database: Database) -> UUID | None:
+    """The customer of the one that fired, whose last interaction is Anna's."""
+    [row] = await told(database)
+    async with reading(services.engine) as session:
+        [firing] = await queries.firings_of(session, [(row["generation"], int(row["xid8"]))])
+    return firing.customer_id
 
 
 async def test_what_a_merged_customer_waits_for_is_found_under_whoever_it_is_now(
