@@ -14,7 +14,7 @@ from percorso.http.watch_rules import WatchRule
 from percorso.queries import watch_trials
 from percorso.storage import watching as storage
 from support import Make, running
-from watched import ABANDONED, THREE, UNANSWERED
+from watched import ABANDONED, THREE, UNANSWERED, look, told
 from writing import Database, until
 
 WATCH = "/v1/watches/unanswered"
@@ -227,6 +227,18 @@ async def test_a_trial_is_of_a_range_and_of_so_many_customers(
     monkeypatch.setattr(watch_trials, "_RESERVE", 0.5)
     hurried = await tried()
     assert (hurried["looked_through"], hurried["truncated"]) == (2, True)
+
+
+async def test_what_is_stored_before_the_worker_first_runs_fires(
+    database_url: str, database: Database, make: Make
+) -> None:
+    async with running(database_url) as (app, client):
+        await put(client, {"when": [{"match": {"channel": "phone"}}]})
+        await store(client, make(occurred_at=datetime.now(UTC).isoformat()))
+        assert await items_at(client, f"{WATCH}/firings") == []
+        await look(app.state.services)
+        assert len(await items_at(client, f"{WATCH}/firings")) == 1
+    assert len(await told(database)) == 1
 
 
 async def test_what_fires_live_is_listed_newest_first(database_url: str, make: Make) -> None:

@@ -24,7 +24,7 @@ from percorso.http.services import Analysing, Reads, Use
 from percorso.http.watch_rules import WatchRule
 from percorso.queries import refreshing, watch_trials, watching
 from percorso.queries.watching import Firing
-from percorso.storage import audit
+from percorso.storage import audit, followers
 from percorso.storage import watching as store
 from percorso.storage.database import reading, writing
 
@@ -136,6 +136,8 @@ async def put_watch(
     for does not fire.
     """
     async with writing(use.engine) as session:
+        # Whatever is committed from now on is looked at, be it before the worker first runs.
+        await followers.start(session, watching.FOLLOWER, use.deployment.generation)
         put = await store.put(
             session,
             name,
