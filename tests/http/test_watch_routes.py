@@ -142,6 +142,8 @@ def rule_with(path: str, value: Any) -> Item:
         ("when/0/match/attributes", {"": 1}, "when/0/match/attributes"),
         ("when/0/match/attributes", {str(number): 1 for number in range(11)}, "when/0/match/attributes"),
         ("when/0/match/attributes", {"x": "y" * 257}, "when/0/match/attributes/x"),
+        ("when/0/match/attributes", {"x": 1e300}, "when/0/match/attributes/x"),
+        ("when/0/match/attributes", {"x": [1]}, "when/0/match/attributes/x"),
         ("same", [], "same"),
         ("same", "mood", "same/0"),
         ("then_absent/within", None, "then_absent/within"),
@@ -154,7 +156,7 @@ def test_a_rule_that_cannot_be_taken_is_pointed_at(path: str, value: Any, pointe
     with pytest.raises(ValidationError) as caught:
         WatchRule.model_validate_json(json.dumps(rule_with(path, value)))
     found = {"/".join(map(str, error["loc"])) for error in caught.value.errors()}
-    assert any(each == pointer or each.startswith(f"{pointer}/") for each in found), found
+    assert found == {pointer}
 
 
 async def test_what_cannot_be_taken_is_answered_with_where_it_is(client: httpx.AsyncClient) -> None:

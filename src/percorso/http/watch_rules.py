@@ -5,16 +5,17 @@ from typing import Annotated, Any, Final, Self
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
     GetJsonSchemaHandler,
-    StrictBool,
+    PlainValidator,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, PydanticCustomError
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from percorso.interaction import (
     Channel,
@@ -46,6 +47,8 @@ _MOST: Final = 30
 _DAY_MS: Final = 86_400_000
 _MOST_NUMBER: Final = 2**53
 """Up to here, whole numbers are the same wherever JSON is read (RFC 8259, section 6)."""
+_LONGEST_TEXT: Final = 256
+"""Characters of an attribute that is compared."""
 
 
 def _span(given: str) -> str:
@@ -61,31 +64,63 @@ def _listed(given: Any) -> Any:
     return given if isinstance(given, list) else [given]
 
 
+def _scalar(given: Any) -> Any:
+    if isinstance(given, str):
+        taken = len(given) <= _LONGEST_TEXT
+    else:
+        taken = isinstance(given, bool | int | float) and abs(given) <= _MOST_NUMBER
+    if not taken:
+        detail = (
+            f"must be text of at most {_LONGEST_TEXT} characters, a number no further from 0 than 2^53, true or false"
+        )
+        raise PydanticCustomError("scalar", "{reason}", {"reason": detail})
+    return given
+
+
 class _OneOrSeveral:
-    """Metadata of a list of words, which one word may stand for."""
+    """Metadata of a list of so many words, which one word may stand for."""
+
+    def __init__(self, most: int = _MOST) -> None:
+        self._most = most
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(
+            _listed, handler(Annotated[source, Field(min_length=1, max_length=self._most)])
+        )
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         listed = handler(schema)
         return {"anyOf": [listed["items"], listed]}
 
 
-_several: Final = (Field(min_length=1, max_length=_MOST), BeforeValidator(_listed), _OneOrSeveral())
+_several: Final = _OneOrSeveral()
 
 Span = Annotated[str, AfterValidator(_span), Field(pattern=SPAN_PATTERN, examples=["4h"])]
-Channels = Annotated[list[Channel], *_several]
-Kinds = Annotated[list[Kind], *_several]
-Touchpoints = Annotated[list[TouchpointSlug], *_several]
-Functions = Annotated[list[Function], *_several]
-Directions = Annotated[list[Direction], *_several]
-Statuses = Annotated[list[Status], *_several]
-Outcomes = Annotated[list[Outcome], *_several]
-Resolutions = Annotated[list[Resolution], *_several]
-Topics = Annotated[list[Topic], *_several]
-Labels = Annotated[list[SentimentLabel], *_several]
-Metrics = Annotated[list[Metric], *_several]
-Same = Annotated[list[Shared], Field(min_length=1, max_length=3), BeforeValidator(_listed), _OneOrSeveral()]
-_number: Final = Field(strict=True, ge=-_MOST_NUMBER, le=_MOST_NUMBER)
-Scalar = StrictBool | Annotated[int, _number] | Annotated[float, _number] | Annotated[str, Field(max_length=256)]
+Channels = Annotated[list[Channel], _several]
+Kinds = Annotated[list[Kind], _several]
+Touchpoints = Annotated[list[TouchpointSlug], _several]
+Functions = Annotated[list[Function], _several]
+Directions = Annotated[list[Direction], _several]
+Statuses = Annotated[list[Status], _several]
+Outcomes = Annotated[list[Outcome], _several]
+Resolutions = Annotated[list[Resolution], _several]
+Topics = Annotated[list[Topic], _several]
+Labels = Annotated[list[SentimentLabel], _several]
+Metrics = Annotated[list[Metric], _several]
+Same = Annotated[list[Shared], _OneOrSeveral(most=3)]
+Scalar = Annotated[
+    bool | int | float | str,
+    PlainValidator(_scalar),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "boolean"},
+                {"type": "number", "minimum": -_MOST_NUMBER, "maximum": _MOST_NUMBER},
+                {"type": "string", "maxLength": _LONGEST_TEXT},
+            ]
+        }
+    ),
+]
 Score = Annotated[float, Field(ge=-_MOST_NUMBER, le=_MOST_NUMBER)]
 
 
