@@ -139,7 +139,7 @@ def rule_with(path: str, value: Any) -> Item:
         ("when/0/match/sentiment/label", "sad", "when/0/match/sentiment/label/0"),
         ("when/0/match/feedback/metric", "mood", "when/0/match/feedback/metric/0"),
         ("when/0/match/attributes", {}, "when/0/match/attributes"),
-        ("when/0/match/attributes", {"": 1}, "when/0/match/attributes"),
+        ("when/0/match/attributes", {"": 1}, "when/0/match/attributes//[key]"),
         ("when/0/match/attributes", {str(number): 1 for number in range(11)}, "when/0/match/attributes"),
         ("when/0/match/attributes", {"x": "y" * 257}, "when/0/match/attributes/x"),
         ("when/0/match/attributes", {"x": 1e300}, "when/0/match/attributes/x"),
