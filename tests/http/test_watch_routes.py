@@ -168,9 +168,18 @@ async def test_what_cannot_be_taken_is_answered_with_where_it_is(client: httpx.A
         check_problem(await client.request(method, url, content=b"{"), 422, "malformed_body")
         check_problem(await client.request(method, url, json={}), 422, "invalid_request")
     check_problem(await client.put("/v1/watches/Not a name", json={"rule": THREE}), 422, "invalid_request")
-    for said in ({"from": "yesterday"}, {"from": ago(1), "to": ago(2)}, {"limit": 0}, {"from": "2000-01-01T00:00:00Z"}):
+    for said, where in (
+        ({"from": "yesterday"}, "/from"),
+        ({"from": ago(1), "to": ago(2)}, "/to"),
+        ({"from": ago(-1)}, "/to"),
+        ({"from": "2000-01-01T00:00:00Z"}, "/to"),
+        ({"from": "0001-01-01T00:00:00Z"}, "/from"),
+        ({"to": "0001-01-01T00:00:00Z"}, "/to"),
+        ({"to": "9999-12-31T23:59:59Z"}, "/to"),
+        ({"limit": 0}, "/limit"),
+    ):
         answer = await client.post("/v1/watches/test", json={"rule": THREE} | said)
-        check_problem(answer, 422, "invalid_request")
+        assert pointers(check_problem(answer, 422, "invalid_request")) == [where]
     check_problem(await client.get(f"{WATCH}/firings", params={"form": "x"}), 422, "invalid_request")
 
 

@@ -177,7 +177,13 @@ def test_a_match_holds_where_all_that_it_says_holds(match: dict[str, Any], there
 
 
 def test_what_says_nothing_of_a_feeling_or_an_answer_fits_none() -> None:
-    for match in ({"sentiment": {}}, {"sentiment": {"max": 1}}, {"feedback": {}}, {"feedback": {"min": 0}}):
+    matches: list[dict[str, Any]] = [
+        {"sentiment": {}},
+        {"sentiment": {"max": 1}},
+        {"feedback": {}},
+        {"feedback": {"min": 0}},
+    ]
+    for match in matches:
         [step] = rule({"match": match}).when
         assert not fits(step.match, one(0))
 

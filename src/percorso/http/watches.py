@@ -32,6 +32,7 @@ router = APIRouter(prefix="/v1/watches", tags=["Watches"])
 
 _USUAL: Final = timedelta(days=30)
 _LONGEST: Final = timedelta(days=3653)
+_YEARS: Final = (1900, 2200)
 _MOST_CUSTOMERS: Final = 1_000_000
 
 Name = Annotated[
@@ -75,16 +76,30 @@ class WatchTest(BaseModel):
         description="The last interaction occurred at this moment or later. Without it: 30 days before `to`.",
     )
     until: QueryMoment | None = Field(
-        None, alias="to", description="It occurred before this moment; at most 10 years after `from`. Without it: now."
+        None,
+        alias="to",
+        validate_default=True,
+        description="It occurred before this moment; at most 10 years after `from`. Without it: now.",
     )
     limit: int = Field(10_000, ge=1, le=_MOST_CUSTOMERS, description="Most customers that are looked through.")
+
+    @field_validator("since", "until")
+    @classmethod
+    def _near(cls, moment: datetime | None) -> datetime | None:
+        if moment is not None and not _YEARS[0] <= moment.year < _YEARS[1]:
+            raise PydanticCustomError(
+                "range", "must be in the years {first} to {last}", {"first": _YEARS[0], "last": _YEARS[1] - 1}
+            )
+        return moment
 
     @field_validator("until")
     @classmethod
     def _later(cls, until: datetime | None, info: ValidationInfo) -> datetime | None:
         since = info.data.get("since")
-        if since is not None and not since < (until or datetime.now(UTC)) <= since + _LONGEST:
-            raise PydanticCustomError("range", "must be later than `from`, and at most 10 years")
+        if since is not None and not timedelta() < (until or datetime.now(UTC)) - since <= _LONGEST:
+            raise PydanticCustomError(
+                "range", "must be later than `from` (now is, where it is not given), by at most 10 years"
+            )
         return until
 
 
