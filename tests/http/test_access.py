@@ -133,7 +133,7 @@ async def test_every_route_wants_a_valid_key_of_the_right_scope_and_else_says_no
         [receipt] = await store(client, make(touchpoint="shop"))
         await client.post("/v1/interactions", content=b"{}")
         assert (await client.put("/v1/segments/everyone", json={"filter": {}})).status_code == 201
-        watch = {"rule": {"when": [{"match": {}}]}}
+        watch: Item = {"rule": {"when": [{"match": {}}]}}
         assert (await client.put("/v1/watches/everyone", json=watch)).status_code == 201
         [rejected] = await items_at(client, "/v1/rejected")
         await store(client, make(customer={"crm_id": ["C-1", "C-2"]}))

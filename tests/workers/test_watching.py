@@ -530,8 +530,14 @@ async def test_a_long_history_is_looked_at_as_far_as_the_latest_tell(
 
 
 async def test_with_nothing_to_watch_for_the_log_is_passed_by(
-    services: Services, database: Database, make: Make, clock: Clock
+    database_url: str, database: Database, make: Make, clock: Clock
 ) -> None:
+    # One connection must be enough to work with.
+    async with processes(database_url, 1, pool_size=1, connect_timeout_seconds=2) as [services]:
+        await _passed_by(services, database, make, clock)
+
+
+async def _passed_by(services: Services, database: Database, make: Make, clock: Clock) -> None:
     await look(services)
     for _ in range(3):
         await take(services, contact(make, clock, 0))

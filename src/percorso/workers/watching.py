@@ -130,15 +130,16 @@ class Watching:
             rules = _rules(await queries.enabled(session))
             if not commits:
                 return False
-            if not rules:
+            look = _Look(follower, rules, min(map(_committed_ms, commits)) - self._late_ms)
+            if rules:
+                named = _named(commits, look.low)
+                stored = set(chain.from_iterable(each.interaction_ids for each in commits if each.what == "stored"))
+                named.update(await refreshing.linked_by(session, named, stored))
+                present = await customers.customer_ids(session, list(named))
+            else:
                 passed = await followers.next_commits(session, follower, limit=_SKIPPED, but_for=_OTHERS)
-                return await self._advance(follower, passed[-1], ()) and len(passed) >= _SKIPPED
-            since = min(map(_committed_ms, commits)) - self._late_ms
-            look = _Look(follower, rules, since)
-            named = _named(commits, look.low)
-            stored = set(chain.from_iterable(each.interaction_ids for each in commits if each.what == "stored"))
-            named.update(await refreshing.linked_by(session, named, stored))
-            present = await customers.customer_ids(session, list(named))
+        if not rules:
+            return await self._advance(follower, passed[-1], ()) and len(passed) >= _SKIPPED
         if await self._look_at(look, set(present.values()), named):
             await self._advance(follower, commits[-1], look.watched)
         return True
