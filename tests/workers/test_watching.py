@@ -490,7 +490,7 @@ async def test_after_any_mix_of_what_happens_nothing_was_missed_and_nothing_fire
         if happenings.dice.random() < 0.6:
             await look(services, this)
     await look(services, this)
-    assert await count(database, "watch_firings") > 10
+    assert await count(database, "watch_firings") > 0
     assert await _missed(services, database) == []
     found = await database.fetch("SELECT watch_id, interaction_id FROM watch_evidence")
     assert len(found) == len(set(map(tuple, found)))
