@@ -75,15 +75,14 @@ class WatchTest(BaseModel):
         alias="from",
         description="The last interaction occurred at this moment or later. Without it: 30 days before `to`.",
     )
-    until: QueryMoment | None = Field(
+    to: QueryMoment | None = Field(
         None,
-        alias="to",
         validate_default=True,
         description="It occurred before this moment; at most 10 years after `from`. Without it: now.",
     )
     limit: int = Field(10_000, ge=1, le=_MOST_CUSTOMERS, description="Most customers that are looked through.")
 
-    @field_validator("since", "until")
+    @field_validator("since", "to")
     @classmethod
     def _near(cls, moment: datetime | None) -> datetime | None:
         if moment is not None and not _YEARS[0] <= moment.year < _YEARS[1]:
@@ -92,7 +91,7 @@ class WatchTest(BaseModel):
             )
         return moment
 
-    @field_validator("until")
+    @field_validator("to")
     @classmethod
     def _later(cls, until: datetime | None, info: ValidationInfo) -> datetime | None:
         since = info.data.get("since")
@@ -221,7 +220,7 @@ async def try_watch(
     """
     session = analysing.session
     now = await refreshing.clock(session)
-    until = asked.until or now
+    until = asked.to or now
     since = asked.since or until - _USUAL
     trial = await watch_trials.run(
         session,
