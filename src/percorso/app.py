@@ -39,7 +39,7 @@ from percorso.queries.retention import Policy
 from percorso.settings import Settings
 from percorso.storage import api_keys, database, deployment, schema
 from percorso.storage.database import WriteSession
-from percorso.workers import announcing, delivering, partitions, profiles, retention, rollups, sampling
+from percorso.workers import announcing, delivering, partitions, profiles, retention, rollups, sampling, watching
 from percorso.workers import erasures as erasures_worker
 from percorso.workers.runtime import Runtime, Worker
 from percorso.workers.vitals import felt
@@ -226,6 +226,7 @@ def workers_of(services: Services) -> Sequence[Worker]:
         announcing.worker(engine, generation=services.deployment.generation),
         delivering.worker(engine, settings, {announcing.PROTOCOL: announcing.payload(settings)}),
         sampling.worker(engine),
+        watching.worker(engine, settings, generation=services.deployment.generation),
     )
 
 

@@ -16,6 +16,7 @@ PercorsoError
 ├── CannotMerge                 409  no link can make these customers one
 ├── CannotRestore               409  a suspicion is not about an identifier that could be restored
 ├── CannotMergeTouchpoints      409  a touchpoint cannot count as the other, or does not count as another
+├── TooManyWatches              409  there are as many watches as there may be
 ├── Decided                     409  a suspicion was decided otherwise before
 ├── TooManyRequests             429  the key may not send so much; repeat after `retry_after`
 ├── Unavailable                 503  nothing was taken; repeat after `retry_after`
@@ -159,6 +160,12 @@ class CannotRestore(PercorsoError):
     """A suspicion is not about an identifier that could be restored."""
 
     code, status, title = "cannot_restore", HTTPStatus.CONFLICT, "There is no identifier to restore"
+
+
+class TooManyWatches(PercorsoError):
+    """There are as many watches as there may be."""
+
+    code, status, title = "too_many_watches", HTTPStatus.CONFLICT, "There are too many watches"
 
 
 class Decided(PercorsoError):

@@ -244,6 +244,12 @@ class Settings(BaseSettings):
         True,
         description="Whether this process may run what is done beside requests; of all that may, one does each of it.",
     )
+    watch_late_days: PositiveInt = Field(
+        7, description="Watches still fire for what became true so long ago, where it is stored or changed late."
+    )
+    watch_firings_days: int = Field(
+        365, ge=100, description="How many days what watches fired is kept: longer than any rule looks back."
+    )
     profile_max_age_hours: PositiveInt = Field(
         24,
         description="A customer's profile is made anew after so long even where nothing happened: time changes it too.",

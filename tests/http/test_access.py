@@ -27,6 +27,12 @@ NEEDED = {
     "find_customers": "read",
     "read_segments": "read",
     "read_segment": "read",
+    "read_watches": "read",
+    "read_watch": "read",
+    "read_firings": "read",
+    "try_watch": "read",
+    "put_watch": "write",
+    "delete_watch": "write",
     "read_members": "read",
     "read_membership": "read",
     "put_segment": "write",
@@ -173,6 +179,8 @@ async def test_every_route_wants_a_key_or_a_token_of_the_right_scope_and_else_sa
         [receipt] = await store(client, make(touchpoint="shop"))
         await client.post("/v1/interactions", content=b"{}")
         assert (await client.put("/v1/segments/everyone", json={"filter": {}})).status_code == 201
+        watch: Item = {"rule": {"when": [{"match": {}}]}}
+        assert (await client.put("/v1/watches/everyone", json=watch)).status_code == 201
         [rejected] = await items_at(client, "/v1/rejected")
         await store(client, make(customer={"crm_id": ["C-1", "C-2"]}))
         [suspected] = await items_at(client, "/v1/identity/suspected")

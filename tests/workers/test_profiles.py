@@ -24,6 +24,7 @@ from percorso.storage import profiles as storage
 from percorso.storage.database import WriteSession, reading, writing
 from percorso.storage.traits import Trait
 from percorso.workers import profiles as worker
+from percorso.workers.following import some
 from percorso.workers.runtime import Runtime, Worker
 from support import Make, running, settings_for
 from writing import Database, count, processes, take, until
@@ -363,7 +364,7 @@ async def test_rows_of_one_transaction_are_taken_together_however_many_they_name
         assert follower is not None
         rows = await followers.next_commits(session, follower, limit=2)
     assert [row.identity_ids[0] for row in rows] == [one, one, one, other]
-    assert len(worker._some([*rows, rows[-1]._replace(xid8=rows[-1].xid8 + 1)])) == 4  # noqa: SLF001
+    assert len(some([*rows, rows[-1]._replace(xid8=rows[-1].xid8 + 1)], most=2)) == 4
 
 
 async def test_of_two_processes_one_keeps_the_profiles_and_when_it_is_gone_the_other(

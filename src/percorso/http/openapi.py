@@ -24,6 +24,7 @@ from percorso.http.documents import (
     segment_calls,
     tmf683,
     trouble,
+    watches,
 )
 from percorso.http.documents.base import ProblemDocument
 from percorso.http.documents.cloudevents import CloudEvent
@@ -46,6 +47,7 @@ _ROOMS = (
     trouble,
     segment_calls,
     tmf683,
+    watches,
 )
 
 

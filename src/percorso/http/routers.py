@@ -33,6 +33,7 @@ from percorso.http import (
     touchpoints,
     traits,
     trouble,
+    watches,
 )
 
 ALL: Final[tuple[APIRouter, ...]] = (
@@ -42,6 +43,7 @@ ALL: Final[tuple[APIRouter, ...]] = (
     segment_calls.router,
     finding.router,
     segments.router,
+    watches.router,
     # What a customer's path goes on with is found before the customer, whose name may hold slashes.
     exports.router,
     identity.router,

@@ -79,6 +79,12 @@ ROLLUP_AGE = Gauge(
     "How far the rollups are behind the interactions; -1 while the first pass is not complete.",
     multiprocess_mode="livemax",
 )
+WATCH_FIRINGS = Counter("percorso_watch_firings", "What watches fired, by the name of the watch.", ["watch"])
+WATCH_AGE = Gauge(
+    "percorso_watch_age_seconds",
+    "How far watches are behind what is stored, or behind a span that ended, whichever is more.",
+    multiprocess_mode="livemax",
+)
 DELIVERIES = Counter(
     "percorso_deliveries", "What came of telling subscribers: taken, failed (it is tried again), given_up.", ["what"]
 )

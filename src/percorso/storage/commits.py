@@ -2,7 +2,8 @@
 
 Also one where customers changed while no interaction did: whose identities are whose (`identity`), or what is said of
 them (`said`). It names those identities, and neither hours nor interactions. And one where it was found anew what came
-of contacts (`outcome`), which follows from the others: who follows those for the sake of outcomes passes it over.
+of contacts (`outcome`), or where rules fired (`watch`), of whose customers it names an identity: both follow from the
+others, and who follows those passes them over.
 """
 
 import struct
@@ -17,8 +18,8 @@ from percorso import ids
 from percorso.storage import copying
 from percorso.storage.database import WriteSession
 
-What = Literal["stored", "changed", "deleted", "identity", "said", "outcome"]
-"""What a transaction did: with interactions; whose they are; traits and consents (`said`); or what came of contacts."""
+What = Literal["stored", "changed", "deleted", "identity", "said", "outcome", "watch"]
+"""What a transaction did: with interactions; whose they are; traits and consents (`said`); or what follows from it."""
 
 _COLUMNS: Final = ("generation", "at", "what", "hours", "identity_ids", "interaction_ids")
 """Those that are given: the transaction's id is there by default."""
@@ -61,7 +62,8 @@ async def latest(session: WriteSession) -> AsyncIterator[Sequence[UUID]]:
     Within a transaction; relies on the primary key. There are no more than `_LATEST`.
     """
     rows = session.cursor(
-        "SELECT identity_ids FROM commits WHERE what <> 'outcome' ORDER BY generation DESC, xid8 DESC LIMIT $1",
+        "SELECT identity_ids FROM commits WHERE what NOT IN ('outcome', 'watch') "
+        "ORDER BY generation DESC, xid8 DESC LIMIT $1",
         _LATEST,
         prefetch=_FETCHED,
     )

@@ -32,6 +32,9 @@ PLACES: Final = (
     Place("customer_profiles", ("customer_id",)),
     Place("contact_outcomes", ("identity_id",)),
     Place("deliveries", ("identity_id",)),
+    Place("watch_deadlines", ("identity_id",)),
+    Place("watch_firings", ("identity_id",)),
+    Place("watch_evidence", ("identity_id",)),
     Place("audit_log", ("subject",), stays="It proves what was done, and holds salted hashes only."),
 )
 

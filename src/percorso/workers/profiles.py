@@ -30,7 +30,7 @@ from percorso.measures import Contact, Summary
 from percorso.measures.rfm import CLASSES
 from percorso.ops import logs
 from percorso.queries import contacts, customers, followers, refreshing, rfm, traits
-from percorso.queries.followers import Commit, Follower
+from percorso.queries.followers import Follower
 from percorso.queries.profiles import FOLLOWER
 from percorso.storage import followers as cursors
 from percorso.storage import outcomes, profiles
@@ -38,7 +38,7 @@ from percorso.storage.database import ReadSession, is_away, reading, writing
 from percorso.storage.outcomes import Outcome
 from percorso.storage.profiles import Profile
 from percorso.storage.traits import Trait
-from percorso.workers.following import follower_of
+from percorso.workers.following import follower_of, some
 from percorso.workers.runtime import Worker
 
 _log = structlog.get_logger("percorso.workers.profiles")
@@ -67,8 +67,8 @@ _CLASS_SHARE: Final = 50
 _LONGEST_READ_SECONDS: Final = 3600
 Made: TypeAlias = tuple[Profile, list[Outcome]]
 """A profile, and what came of that customer's contacts."""
-_OWN: Final = ("outcome",)
-"""What it says itself in the commit log."""
+_OWN: Final = ("outcome", "watch")
+"""What it says itself in the commit log, and what changes no profile."""
 
 
 def worker(engine: AsyncEngine, *, generation: int, max_age: timedelta) -> Worker:
@@ -100,7 +100,7 @@ class Profiles:
     async def _follow(self, follower: Follower) -> bool:
         """Take the next rows of the commit log."""
         async with reading(self._engine) as session:
-            commits = _some(await followers.next_commits(session, follower, limit=_COMMITS, but_for=_OWN))
+            commits = some(await followers.next_commits(session, follower, limit=_COMMITS, but_for=_OWN), most=_NAMED)
             if not commits:
                 return False
             named = set(chain.from_iterable(commit.identity_ids for commit in commits))
@@ -168,16 +168,6 @@ class Profiles:
             self._class_seconds += monotonic() - begun
         self._class_at = monotonic() + max(_CLASS_PAUSE_SECONDS, _CLASS_SHARE * self._class_seconds)
         return self._classed_to is not None
-
-
-def _some(commits: Sequence[Commit]) -> Sequence[Commit]:
-    """The first of these rows that together name many identities; those of one transaction stay together."""
-    named = 0
-    for number, commit in enumerate(commits):
-        if named >= _NAMED and commit[:2] != commits[number - 1][:2]:
-            return commits[:number]
-        named += len(commit.identity_ids)
-    return commits
 
 
 async def _made(session: ReadSession, customer_ids: Sequence[UUID]) -> tuple[list[Made], list[UUID]]:

@@ -18,6 +18,7 @@ from percorso.storage.tables import (
     retention,
     segments,
     traits,
+    watching,
 )
 from percorso.storage.tables.types import metadata
 
@@ -36,4 +37,5 @@ __all__ = [
     "retention",
     "segments",
     "traits",
+    "watching",
 ]

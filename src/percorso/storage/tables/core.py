@@ -114,7 +114,7 @@ commits = Table(
     Column("generation", Integer, primary_key=True),
     Column("xid8", XID8, primary_key=True, server_default=text("pg_current_xact_id()")),
     Column("at", moment(), primary_key=True),
-    Column("what", Text, nullable=False, comment="stored, changed, deleted, identity, said or outcome."),
+    Column("what", Text, nullable=False, comment="stored, changed, deleted, identity, said, outcome or watch."),
     Column("hours", ARRAY(moment()), nullable=False, comment="The hours of occurrence touched."),
     Column("identity_ids", ARRAY(Uuid), nullable=False),
     Column("interaction_ids", ARRAY(Uuid), nullable=False),
