@@ -17,6 +17,7 @@ from percorso.http import exports, interactions, openapi, problems, routers
 from percorso.http.access import SCOPES, Keys
 from percorso.http.analysing import Places
 from percorso.http.middleware import Bounded, EncodedSlashes, Observed
+from percorso.http.news import News
 from percorso.http.parameters import only_known
 from percorso.http.recorder import Recorder
 from percorso.http.routing import Direct
@@ -128,6 +129,7 @@ async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) ->
             return WriteSession(await database.connect(url, settings, name="percorso-writer"))
 
         recorder = Recorder(engine, settings.audit_reads)
+        news = News(engine, most=settings.feed_readers)
         writer = writer_class(connect, settings, identifiers, generation=this.generation)
         await writer.start()
         await recorder.start()
@@ -142,12 +144,14 @@ async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) ->
                 pipeline=Pipeline(settings, this, identifiers, writer),
                 keys=Keys(engine, settings.key_cache_seconds),
                 recorder=recorder,
+                news=news,
                 eraser=Eraser(engine, this, identifiers),
                 exports=asyncio.Semaphore(exports.AT_ONCE),
                 policy=policy,
                 schema=schema.newest(),
             )
         finally:
+            await news.stop()
             await writer.stop()
             await recorder.stop()
             _log.info("stopped; everything taken is committed")

@@ -17,6 +17,7 @@ PercorsoError
 ├── CannotRestore               409  a suspicion is not about an identifier that could be restored
 ├── CannotMergeTouchpoints      409  a touchpoint cannot count as the other, or does not count as another
 ├── Decided                     409  a suspicion was decided otherwise before
+├── CursorGone                  410  the feed does not go back as far as a cursor
 ├── Unavailable                 503  nothing was taken; repeat after `retry_after`
 │   └── TooMuch                 503  analytics that took too long; a narrower question may be answered
 └── StartupError                 —   the service cannot start, or a command cannot run; the message says what to do
@@ -164,6 +165,12 @@ class Decided(PercorsoError):
     """A suspicion was decided otherwise before."""
 
     code, status, title = "decided", HTTPStatus.CONFLICT, "Decided before"
+
+
+class CursorGone(PercorsoError):
+    """The feed cannot go on from a cursor: the commit log that followed it is gone, or never was in this database."""
+
+    code, status, title = "cursor_gone", HTTPStatus.GONE, "The feed does not go back so far"
 
 
 class Unavailable(PercorsoError):

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from percorso.analytics.deadline import Deadline
 from percorso.http.access import Keys
 from percorso.http.analysing import Analysis, Places
+from percorso.http.news import News
 from percorso.http.recorder import Recorder
 from percorso.ingest.erase import Eraser
 from percorso.ingest.identity import Identifiers
@@ -45,6 +46,7 @@ class Services:
     pipeline: Pipeline
     keys: Keys
     recorder: Recorder
+    news: News
     eraser: Eraser
     exports: asyncio.Semaphore
     policy: Policy

@@ -65,3 +65,7 @@ ROLLUP_AGE = Gauge(
 DELIVERIES = Counter(
     "percorso_deliveries", "What came of telling subscribers: taken, failed (it is tried again), given_up.", ["what"]
 )
+FEED_READERS = Gauge(
+    "percorso_feed_readers", "Streams of the feed, and requests that wait for it.", multiprocess_mode="livesum"
+)
+FEED_EVENTS = Counter("percorso_feed_events", "Events of the feed that were given: by page, stream or push.", ["way"])

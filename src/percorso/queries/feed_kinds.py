@@ -1,0 +1,221 @@
+"""What the feed tells of a row of the commit log: which events it comes to, and what each of them says.
+
+Each kind of row has one entry in KINDS, by its `what`; a kind that is not there is told nothing of. To tell of another:
+a `Kind` of the types of its events, of how many a row comes to (which must depend on nothing but the row, since a
+cursor counts them), and of what reads them.
+"""
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+from asyncpg.pgproto.pgproto import UUID
+
+from percorso.queries.interactions import Filters, Found
+from percorso.storage.database import ReadSession
+
+STORED: Final = "interaction.stored"
+CHANGED: Final = "interaction.changed"
+DELETED: Final = "interaction.deleted"
+EXPIRED: Final = "interactions.expired"
+IDENTITY_CHANGED: Final = "customer.identity_changed"
+SAID: Final = "customer.said"
+
+
+class Row(NamedTuple):
+    """A row of the commit log, with how many it names; the ids are left out where nobody wants its events.
+
+    `hour` is the first that it names, where it names no interaction.
+    """
+
+    generation: int
+    xid8: int
+    at: datetime
+    what: str
+    hour: datetime | None
+    identities: int
+    interactions: int
+    identity_ids: Sequence[UUID]
+    interaction_ids: Sequence[UUID]
+
+
+class Made(NamedTuple):
+    """An event, but for where it stands. `found` is what the interaction said after it; None where that is deleted.
+
+    `identity_ids` are whom an event of customers is about. `members` are what else it says, as figures.
+    """
+
+    event: str
+    interaction_id: UUID | None = None
+    found: Found | None = None
+    identity_ids: Sequence[UUID] = ()
+    members: Mapping[str, Any] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a reader of the feed wants; an empty sequence does not narrow.
+
+    `filters` and `sources` are about what an interaction says. `customers` are identities, each of which stands for
+    all of its customer.
+    """
+
+    events: Sequence[str] = ()
+    filters: Filters = field(default_factory=Filters)
+    sources: Sequence[str] = ()
+    customers: Sequence[UUID] = ()
+
+    def wants(self, event: str) -> bool:
+        """Whether events of this type are wanted."""
+        return not self.events or event in self.events
+
+    @property
+    def narrow(self) -> bool:
+        """Whether anything is left out, so that more has to be looked at than is given."""
+        return bool(self.events or self.sources or self.customers or self.filters.where([]))
+
+
+Among = frozenset[UUID] | None
+"""The identities of the customers that are wanted; None: everyone's."""
+Read = Callable[[ReadSession, Row, range, Wanted, Among], Awaitable[list[tuple[int, Made]]]]
+"""Of the events of these numbers of a row those that are wanted, each with its number, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of row: the types of its events, how many a row comes to, and what reads them."""
+
+    events: Sequence[str]
+    count: Callable[[Row], int]
+    read: Read
+
+
+_FIRST: Final = "0"
+_AFTER: Final = (
+    "(SELECT b.revision + 1 FROM interaction_revisions b WHERE b.identity_id = of.identity_id "
+    "AND b.interaction_id = of.id AND b.replaced_at = $3 ORDER BY b.revision DESC LIMIT 1)"
+)
+"""The revision that an interaction had after it was stored, or after it was enriched at the moment of a commit."""
+
+
+async def _stored(
+    session: ReadSession, row: Row, numbers: range, wanted: Wanted, among: Among
+) -> list[tuple[int, Made]]:
+    return await _told(session, STORED, _FIRST, row, numbers, wanted, among)
+
+
+async def _changed(
+    session: ReadSession, row: Row, numbers: range, wanted: Wanted, among: Among
+) -> list[tuple[int, Made]]:
+    return await _told(session, CHANGED, _AFTER, row, numbers, wanted, among)
+
+
+async def _told(
+    session: ReadSession, event: str, revision: str, row: Row, numbers: range, wanted: Wanted, among: Among
+) -> list[tuple[int, Made]]:
+    """What interactions said after they were stored or enriched; those that are gone since are told as deleted.
+
+    Relies on the primary keys of interactions and of revisions; `LIMIT` keeps each look-up to its one partition.
+    """
+    chosen = [number for number in numbers if among is None or row.identity_ids[number] in among]
+    if not chosen:
+        return []
+    arguments: list[Any] = [
+        [row.identity_ids[number] for number in chosen],
+        [row.interaction_ids[number] for number in chosen],
+        row.at,
+    ]
+    fits = f"true{wanted.filters.where(arguments)}"
+    if wanted.sources:
+        arguments.append(list(wanted.sources))
+        fits += f" AND document->>'source' = ANY(${len(arguments)})"
+    rows = await session.fetch(
+        "SELECT i.id, i.identity_id, i.received_at, coalesce(r.document, i.document)::text, "
+        "coalesce(r.revision, i.revision), coalesce(i.fits, false) "
+        "FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS of (identity_id, id, n) LEFT JOIN LATERAL ("
+        f"SELECT id, identity_id, received_at, revision, document, {fits} AS fits FROM interactions "
+        "WHERE identity_id = of.identity_id AND id = of.id LIMIT 1) AS i ON true LEFT JOIN LATERAL ("
+        "SELECT revision, document FROM interaction_revisions WHERE i.fits AND i.revision > 0 "
+        "AND identity_id = of.identity_id AND interaction_id = of.id AND $3::timestamptz IS NOT NULL "
+        f"AND revision = {revision} LIMIT 1) AS r ON true ORDER BY of.n",
+        *arguments,
+    )
+    made: list[tuple[int, Made]] = []
+    for number, (interaction_id, *others, fitting) in zip(chosen, rows, strict=True):
+        if interaction_id is None:
+            if wanted.wants(DELETED):
+                made.append((number, Made(DELETED, row.interaction_ids[number])))
+        elif fitting:
+            made.append((number, Made(event, interaction_id, Found(interaction_id, *others))))
+    return made
+
+
+async def _deleted(
+    session: ReadSession,  # noqa: ARG001 - every kind is read by the same signature
+    row: Row,
+    numbers: range,
+    wanted: Wanted,
+    among: Among,
+) -> list[tuple[int, Made]]:
+    """Of what is deleted nothing is left to filter by."""
+    if row.interactions:
+        wants = wanted.wants(DELETED)
+        return [
+            (number, Made(DELETED, row.interaction_ids[number]))
+            for number in numbers
+            if wants and (among is None or row.identity_ids[number] in among)
+        ]
+    if row.hour is None or not wanted.wants(EXPIRED):
+        return []
+    month = row.hour.replace(day=1, hour=0)
+    following = month.replace(year=month.year + month.month // 12, month=month.month % 12 + 1)
+    return [(number, Made(EXPIRED, members={"from": month, "to": following})) for number in numbers]
+
+
+async def _identity(
+    session: ReadSession,  # noqa: ARG001 - as above
+    row: Row,
+    numbers: range,
+    wanted: Wanted,  # noqa: ARG001 - as above
+    among: Among,
+) -> list[tuple[int, Made]]:
+    if among is not None and among.isdisjoint(row.identity_ids):
+        return []
+    return [(number, Made(IDENTITY_CHANGED, identity_ids=row.identity_ids)) for number in numbers]
+
+
+async def _said(
+    session: ReadSession,  # noqa: ARG001 - as above
+    row: Row,
+    numbers: range,
+    wanted: Wanted,  # noqa: ARG001 - as above
+    among: Among,
+) -> list[tuple[int, Made]]:
+    return [
+        (number, Made(SAID, identity_ids=(row.identity_ids[number],)))
+        for number in numbers
+        if among is None or row.identity_ids[number] in among
+    ]
+
+
+def _deletions(row: Row) -> int:
+    """Retention drops whole months: then one row names the month, and others whom it was with."""
+    return row.interactions or int(row.hour is not None)
+
+
+KINDS: Final[Mapping[str, Kind]] = {
+    "stored": Kind((STORED,), lambda row: row.interactions, _stored),
+    "changed": Kind((CHANGED,), lambda row: row.interactions, _changed),
+    "deleted": Kind((DELETED, EXPIRED), _deletions, _deleted),
+    "identity": Kind((IDENTITY_CHANGED,), lambda row: min(row.identities, 1), _identity),
+    "said": Kind((SAID,), lambda row: row.identities, _said),
+}
+
+EVENTS: Final[Sequence[str]] = tuple(event for kind in KINDS.values() for event in kind.events)
+"""Every type of event there is."""
+
+
+def wanted_kinds(wanted: Wanted) -> Iterator[str]:
+    """The kinds of rows that may come to an event that is wanted."""
+    return (what for what, kind in KINDS.items() if any(map(wanted.wants, kind.events)))
