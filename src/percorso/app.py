@@ -13,7 +13,7 @@ from fastapi import Depends, FastAPI
 from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from percorso.http import exports, interactions, openapi, problems, routers
+from percorso.http import exports, interactions, openapi, problems, routers, subscriptions
 from percorso.http.access import SCOPES, Keys
 from percorso.http.analysing import Places
 from percorso.http.middleware import Bounded, EncodedSlashes, Observed
@@ -30,7 +30,7 @@ from percorso.queries.retention import Policy
 from percorso.settings import Settings
 from percorso.storage import api_keys, database, deployment, schema
 from percorso.storage.database import WriteSession
-from percorso.workers import announcing, delivering, partitions, profiles, retention, rollups
+from percorso.workers import announcing, delivering, partitions, profiles, retention, rollups, subscribing
 from percorso.workers import erasures as erasures_worker
 from percorso.workers.runtime import Runtime, Worker
 
@@ -172,6 +172,7 @@ def workers_of(services: Services) -> Sequence[Worker]:
         erasures_worker.worker(services.eraser),
         announcing.worker(engine, generation=services.deployment.generation),
         delivering.worker(engine, settings, {announcing.PROTOCOL: announcing.payload(settings)}),
+        subscribing.worker(engine, settings, subscriptions.reader(services)),
     )
 
 

@@ -1,5 +1,6 @@
 """What the feed is narrowed to: as parameters of a request, and as JSON in a subscription."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Final
 from urllib.parse import parse_qs, urlencode
 
@@ -46,14 +47,16 @@ class FeedFilter(BaseModel):
         (), max_length=MOST, description="Only these customers, by id or `kind:value`; of what is deleted too."
     )
 
-    def stored(self) -> str | None:
-        """As it is stored with a subscription: a query string; None where it narrows nothing."""
-        return urlencode(self.model_dump(exclude_defaults=True), doseq=True) or None
+    def stored(self, events: Sequence[str]) -> str | None:
+        """As it is stored with a subscription to these events: a query string; None where it narrows nothing."""
+        return urlencode({"event": events} | self.model_dump(exclude_defaults=True), doseq=True) or None
 
     @classmethod
-    def of_stored(cls, query: str | None) -> "FeedFilter":
-        """What was stored."""
-        return cls.model_validate({name: tuple(values) for name, values in parse_qs(query or "").items()})
+    def of_stored(cls, query: str | None) -> "tuple[FeedFilter, tuple[str, ...]]":
+        """What was stored, and the events."""
+        given = {name: tuple(values) for name, values in parse_qs(query or "").items()}
+        events = given.pop("event", ())
+        return cls.model_validate(given), events
 
     def wanted(self, events: tuple[str, ...], identifiers: Identifiers, *, pointer: str) -> Wanted:
         """What a reader wants who gave this; InvalidRequest below the pointer where a customer is named wrongly."""

@@ -73,7 +73,7 @@ class Stream(Response):
         try:
             async with self._news.place():
                 over = asyncio.create_task(_over(receive, connection))
-                sending = asyncio.create_task(self._send(scope, send, over))
+                sending = asyncio.create_task(self._send(send, over))
                 try:
                     await asyncio.shield(sending)
                 except TimeoutError:
@@ -87,7 +87,7 @@ class Stream(Response):
         except Unavailable as error:
             await problems.response(error, Request(scope))(scope, receive, send)
 
-    async def _send(self, scope: Scope, send: Send, over: "asyncio.Task[None]") -> None:
+    async def _send(self, send: Send, over: "asyncio.Task[None]") -> None:
         async def put(body: bytes, *, more: bool = True) -> None:
             async with asyncio.timeout(self._stall):
                 await send({"type": "http.response.body", "body": body, "more_body": more})

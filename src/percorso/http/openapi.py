@@ -22,6 +22,7 @@ from percorso.http.documents import (
     operations,
     privacy,
     segment_calls,
+    subscriptions,
     tmf683,
     trouble,
 )
@@ -38,6 +39,7 @@ _ROOMS = (
     identity,
     found,
     feed,
+    subscriptions,
     measured,
     privacy,
     operations,

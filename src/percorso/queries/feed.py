@@ -23,6 +23,8 @@ LIST: Final = "feed"
 _ALL: Final = 2**32 - 1
 """The number of a cursor that has passed a transaction."""
 _POSITION: Final = struct.Struct(">iQI")
+SIZE: Final = _POSITION.size
+"""The bytes of a position."""
 _ROWS: Final = 100
 """Rows of the commit log read at once."""
 _TOGETHER: Final = 200
@@ -40,9 +42,18 @@ class Position(NamedTuple):
     xid8: int
     number: int
 
+    def packed(self) -> bytes:
+        """It as bytes."""
+        return _POSITION.pack(*self)
+
     def encoded(self) -> str:
         """The cursor that stands for it."""
-        return cursor.encode(_POSITION.pack(*self), list_=LIST)
+        return cursor.encode(self.packed(), list_=LIST)
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing more of its transaction is to come."""
+        return self.number == _ALL
 
 
 class Item(NamedTuple):
@@ -71,10 +82,15 @@ class Edges(NamedTuple):
     future: Position
 
 
+def unpacked(packed: bytes) -> Position:
+    """The position that these bytes are of."""
+    return Position(*_POSITION.unpack(packed))
+
+
 def decode(given: str, *, pointer: str) -> Position:
     """The position of a cursor; InvalidRequest at the pointer where it is none."""
     try:
-        return Position(*_POSITION.unpack(cursor.decode(given, list_=LIST, size=_POSITION.size)))
+        return unpacked(cursor.decode(given, list_=LIST, size=SIZE))
     except InvalidRequest:
         problem = Problem(pointer, "must be `now`, or a cursor of the feed: its `next_cursor`, or that of an item")
     raise InvalidRequest("That is no cursor of the feed.", problems=[problem])
@@ -236,7 +252,6 @@ async def _rows(session: ReadSession, at: Position, kinds: Sequence[str], *, mos
     There are no more than come to about `most` events, or than the first transaction has. Rows of other kinds come
     without their ids. Relies on the primary key `(generation, xid8, at)` of each partition.
     """
-    beyond = at.number == _ALL
     rows = await session.fetch(
         "SELECT generation, xid8, at, what, CASE WHEN interactions = 0 AND what = 'deleted' THEN hours[1] END, "
         "identities, interactions, CASE WHEN what = ANY($5) THEN identity_ids ELSE '{}' END, "
@@ -249,7 +264,7 @@ async def _rows(session: ReadSession, at: Position, kinds: Sequence[str], *, mos
         "ORDER BY generation, xid8 FETCH FIRST $3 ROWS WITH TIES) AS next) AS counted "
         "WHERE coalesce(before, 0) <= $4 ORDER BY generation, xid8, at",
         at.generation,
-        at.xid8 + beyond,
+        at.xid8 + at.passed,
         _ROWS,
         most,
         list(kinds),

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of the feed and of its subscriptions: their shapes, with an example of each."""
+"""What the OpenAPI document says of the feed: its shape, with an example of each."""
 
 from typing import Any, Final
 from uuid import UUID
@@ -9,19 +9,19 @@ from percorso.http.documents.base import like
 from percorso.http.documents.examples import INTERACTION, Example
 
 _AT: Final = "2026-11-20T09:00:01.120Z"
-_CURSOR: Final = "EAAAAAEAAAAAAAAEHP____9mZWVk"
+CURSOR: Final = "EAAAAAEAAAAAAAAEHP____9mZWVk"
 _ITEM: Final[Example] = {
     "id": "1-1052-0",
     "event": "interaction.stored",
     "at": _AT,
     "interaction": INTERACTION,
     "revision": 0,
-    "cursor": _CURSOR,
+    "cursor": CURSOR,
 }
-FEED: Final[Example] = {"items": [_ITEM], "next_cursor": _CURSOR, "caught_up": True}
+FEED: Final[Example] = {"items": [_ITEM], "next_cursor": CURSOR, "caught_up": True}
 EVENTS_SENT: Final[dict[str, Any]] = {
     "type": "string",
-    "examples": [f'id: {_CURSOR}\nevent: interaction.stored\ndata: {{"id": "1-1052-0", …}}\n\n'],
+    "examples": [f'id: {CURSOR}\nevent: interaction.stored\ndata: {{"id": "1-1052-0", …}}\n\n'],
 }
 
 
