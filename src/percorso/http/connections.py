@@ -5,7 +5,7 @@ progress. The server that uvicorn is waits for it for ever; this one waits for a
 """
 
 import asyncio
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
@@ -42,7 +42,7 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:  # noqa: D102 - uvicorn's
         super().on_message_begin()
-        self.scope[CONNECTION] = self  # type: ignore[literal-required]
+        cast("dict[str, Any]", self.scope)[CONNECTION] = self
 
     def shutdown(self) -> None:  # noqa: D102 - uvicorn's
         self.ending().set()

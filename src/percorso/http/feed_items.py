@@ -31,4 +31,5 @@ def _document(item: Item, of: Mapping[UUID, UUID], identifiers: Identifiers) -> 
     if made.identity_ids:
         document["customer_ids"] = sorted({str(of[each]) for each in made.identity_ids if each in of})
         document["identity_ids"] = [str(each) for each in made.identity_ids]
-    return document | answers.figures(dict(made.members)) | {"cursor": item.after.encoded()}
+    document |= answers.figures(dict(made.members))
+    return document | {"cursor": item.after.encoded()}

@@ -376,7 +376,9 @@ def reader(services: Services) -> subscribing.Read:
         wanted = filter_.wanted(events, services.identifiers, pointer="/filter") if query else Wanted()
         page = await feed.page(session, position, wanted, limit=limit)
         documents = await feed_items.documents(session, page.items, services.identifiers)
-        return list(zip(page.items, documents, strict=True)), page.next, page.caught_up
+        # Where nothing happened nothing is put down: else that itself would have to be, again and again.
+        following = page.next if page.passed else position
+        return list(zip(page.items, documents, strict=True)), following, page.caught_up
 
     return read
 

@@ -67,11 +67,15 @@ class Item(NamedTuple):
 
 
 class FeedPage(NamedTuple):
-    """Events in order, where the feed goes on, and whether this is all there is by now."""
+    """Events in order, where the feed goes on, and whether this is all there is by now.
+
+    `passed` says whether any commit lies between, with whatever events.
+    """
 
     items: Sequence[Item]
     next: Position
     caught_up: bool
+    passed: bool
 
 
 class Edges(NamedTuple):
@@ -117,7 +121,7 @@ async def newest(session: ReadSession) -> Position:
         "SELECT generation, xid8 FROM commits WHERE xid8 < pg_snapshot_xmin(pg_current_snapshot()) "
         "OR generation < (SELECT generation FROM deployment) ORDER BY generation DESC, xid8 DESC LIMIT 1"
     )
-    return Position(0, 0, 0) if row is None else Position(*row, _ALL)
+    return Position(0, 0, 0) if row is None else Position(row[0], row[1], _ALL)
 
 
 async def page(session: ReadSession, after: Position | None, wanted: Wanted, *, limit: int) -> FeedPage:
@@ -175,10 +179,10 @@ class _Reading:
             rows, last = await _rows(self._session, self._at, self._kinds, most=_LOOKED_AT - self._looked)
             for _, group in groupby(rows, key=lambda row: row[:2]):
                 if await self._transaction(list(group)):
-                    return FeedPage(self._items, self._at, caught_up=False)
+                    return FeedPage(self._items, self._at, caught_up=False, passed=True)
             if last:
                 self._at = max(self._at, self._end)
-                return FeedPage(self._items, self._at, caught_up=True)
+                return FeedPage(self._items, self._at, caught_up=True, passed=self._looked > 0)
 
     async def _transaction(self, rows: Sequence[Row]) -> bool:
         """Take what is wanted of the rows of one transaction; whether the page ends."""

@@ -171,7 +171,7 @@ async def pause(session: WriteSession, subscription_id: UUID, why: Paused) -> No
 
 
 async def set_aside(session: WriteSession, subscription_id: UUID, letters: Sequence[Letter]) -> bool:
-    """Write down what was not taken; False, and nothing is, where there is too much of it. Relies on the primary key."""
+    """Write down what was not taken; False, and nothing is, where that is too much. Relies on the primary key."""
     held = await session.fetchval("SELECT count(*) FROM dead_letters WHERE subscription_id = $1", subscription_id)
     if held + len(letters) > MOST_LETTERS:
         return False

@@ -174,31 +174,32 @@ class _Turn:
         self._failures = subscription.failures
         self._failing_since = subscription.failing_since
         self._saved = subscription.position
+        self._took = False
         self._until = monotonic() + _TURN_SECONDS
 
     async def take(self) -> bool:
         """Tell it what comes next, until that fails or its time is over; whether there is more."""
         try:
-            if not await self._letters():
-                return False
-            while monotonic() < self._until:
-                async with reading(self._engine) as session:
-                    events, following, caught_up = await self._read(
-                        session, self._subscription.query, self._saved, _EACH
-                    )
-                for number, (item, document) in enumerate(events, 1):
-                    save = number % _SAVED == 0 or monotonic() >= self._until
-                    if not await self._tell(item, document, save=save):
-                        return False
-                    if monotonic() >= self._until:
-                        return True
-                if following != self._saved and not await self._advance(following, taken=bool(events)):
-                    return False
-                if caught_up:
-                    return False
+            return await self._letters() and await self._go_on()
         except CursorGone:
             await self._pause("expired")
             return False
+
+    async def _go_on(self) -> bool:
+        """Tell it what comes next in the feed; whether there is more."""
+        while monotonic() < self._until:
+            async with reading(self._engine) as session:
+                events, following, caught_up = await self._read(session, self._subscription.query, self._saved, _EACH)
+            for number, (item, document) in enumerate(events, 1):
+                over = monotonic() >= self._until
+                if not await self._tell(item, document, save=over or number % _SAVED == 0):
+                    return False
+                if over:
+                    return True
+            if following != self._saved and not await self._advance(following):
+                return False
+            if caught_up:
+                return False
         return True
 
     async def _tell(self, item: Item, document: dict[str, Any], *, save: bool) -> bool:
@@ -207,10 +208,10 @@ class _Turn:
         answer = Answer.of(status)
         if answer is Answer.TAKEN:
             metrics.FEED_EVENTS.labels("push").inc()
-            self._failures = 0
-            return await self._advance(item.after, taken=True) if save else True
+            self._failures, self._failing_since, self._took = 0, None, True
+            return await self._advance(item.after) if save else True
         # What was taken before this one is not to be told again.
-        if item.position > self._saved and not await self._advance(item.position, taken=self._failures == 0):
+        if item.position > self._saved and not await self._advance(item.position):
             return False
         if answer is Answer.GONE:
             await self._pause("gone")
@@ -289,11 +290,12 @@ class _Turn:
         metrics.DELIVERIES.labels("taken" if Answer.of(status) is Answer.TAKEN else "failed").inc()
         return status
 
-    async def _advance(self, to: Position, *, taken: bool) -> bool:
+    async def _advance(self, to: Position) -> bool:
+        """Put down how far it is; False where it is elsewhere by now."""
         async with writing(self._engine) as session:
-            done = await store.advance(session, self._id, Place(*self._saved), Place(*to), taken=taken)
+            done = await store.advance(session, self._id, Place(*self._saved), Place(*to), taken=self._took)
         if done:
-            self._saved = to
+            self._saved, self._took = to, False
         return done
 
     async def _set_aside(self, letters: Sequence[Letter], to: Position) -> bool:
