@@ -23,7 +23,7 @@ async def test_what_happened_is_told_in_order_as_it_was_then(client: httpx.Async
     path = f"/v1/interactions/{receipt['interaction_id']}"
     await client.patch(path, json={"text": "second"})
     await client.patch(path, json={"text": "third"})
-    await client.put("/v1/customers/email:anna@example.com/traits", json={"city": "Milano"})
+    await client.put("/v1/customers/email:anna@example.com/traits", json={"traits": {"city": "Milano"}})
     await store(client, make(customer={"crm_id": "C-1"}))
     merge = {"into": "crm_id:C-1", "reason": "the same"}
     assert (await client.post("/v1/customers/email:anna@example.com/merge", json=merge)).status_code == 200
@@ -108,8 +108,8 @@ async def test_customers_are_followed_by_all_their_identifiers_and_with_what_is_
 ) -> None:
     await store(client, make(id="a"), make(id="b", customer={"email": "beppe@example.com"}))
     [receipt] = await store(client, make(id="c", customer={"email": "anna@example.com", "crm_id": "C-1"}))
-    await client.put("/v1/customers/email:beppe@example.com/traits", json={"city": "Roma"})
-    await client.put("/v1/customers/crm_id:C-1/traits", json={"city": "Milano"})
+    await client.put("/v1/customers/email:beppe@example.com/traits", json={"traits": {"city": "Roma"}})
+    await client.put("/v1/customers/crm_id:C-1/traits", json={"traits": {"city": "Milano"}})
     await client.delete(f"/v1/interactions/{receipt['interaction_id']}")
     for who in ("email:anna@example.com", "crm_id:C-1", receipt["customer_id"]):
         assert told(await read(client, customer=who)) == [

@@ -70,7 +70,7 @@ async def test_each_event_is_delivered_once_in_the_order_of_the_feed_and_signed(
     [receipt] = await store(client, make())
     await store_all(client, [make() for _ in range(30)])
     await client.patch(f"/v1/interactions/{receipt['interaction_id']}", json={"text": "new"})
-    await client.put("/v1/customers/email:anna@example.com/traits", json={"city": "Milano"})
+    await client.put("/v1/customers/email:anna@example.com/traits", json={"traits": {"city": "Milano"}})
     assert (await state(client, made))["lag_seconds"] > 0
     await push(services)
     feed = await read(client, made["after"])

@@ -30,6 +30,8 @@ _log = structlog.get_logger("percorso.feed")
 HEARTBEAT_SECONDS: Final = 15.0
 _CHECK_SECONDS: Final = 60.0
 _AGAIN_SECONDS: Final = 2.0
+_END_SECONDS: Final = 2.0
+"""How long a stream that is to end may take to."""
 _HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 _FIRST: Final = b"retry: 2000\n\n"
 
@@ -75,11 +77,9 @@ class Stream(Response):
                 over = asyncio.create_task(_over(receive, connection))
                 sending = asyncio.create_task(self._send(send, over))
                 try:
-                    await asyncio.shield(sending)
-                except TimeoutError:
-                    _log.info("a reader of the feed took nothing and is let go")
-                    if connection is not None:
-                        await connection.cut()
+                    await asyncio.wait({over, sending}, return_when=asyncio.FIRST_COMPLETED)
+                    await asyncio.wait({sending}, timeout=_END_SECONDS)
+                    await _finish(sending, connection)
                 finally:
                     for task in (over, sending):
                         task.cancel()
@@ -140,6 +140,16 @@ class Stream(Response):
             if not is_away(error):
                 raise
         return True
+
+
+async def _finish(sending: "asyncio.Task[None]", connection: Connection | None) -> None:
+    """Cut a caller that did not take what was sent; raise what else went wrong."""
+    if not sending.done() or isinstance(sending.exception(), TimeoutError):
+        _log.info("a reader of the feed took nothing and is let go")
+        if connection is not None:
+            await connection.cut()
+    else:
+        sending.result()
 
 
 async def _over(receive: Receive, connection: Connection | None) -> None:
