@@ -12,6 +12,7 @@ from exchanges import Item, check_problem, pointers, store, store_all
 from feeding import FEED, page, read, told
 from percorso.http.services import Services
 from percorso.queries import feed
+from percorso.queries.retention import Policy
 from percorso.workers import retention
 from support import Make, running, settings_for
 from writing import Database, take, until
@@ -209,7 +210,7 @@ async def test_a_cursor_behind_what_is_kept_is_gone_and_says_from_where_to_go_on
     end = (await page(client))["next_cursor"]
     await age(database, 30)
     settings = settings_for(database_url)
-    await retention.run(database_url, settings, retention.Policy.of(settings), datetime.now(UTC))
+    await retention.run(database_url, settings, Policy.of(settings), datetime.now(UTC))
     await store(client, make(id="new"))
     for path in (FEED, f"{FEED}/stream"):
         problem = check_problem(await client.get(path, params={"after": old["next_cursor"]}), 410, "cursor_gone")
@@ -226,7 +227,7 @@ async def test_nothing_is_gone_where_a_day_without_commits_or_one_that_was_read_
     await age(database, 30)
     idle = (await page(client))["next_cursor"]
     settings = settings_for(database_url)
-    await retention.run(database_url, settings, retention.Policy.of(settings), datetime.now(UTC))
+    await retention.run(database_url, settings, Policy.of(settings), datetime.now(UTC))
     assert await read(client, idle) == []
 
 
@@ -242,7 +243,7 @@ async def test_a_month_that_is_dropped_is_told_as_one(client: httpx.AsyncClient,
     await store(client, make(occurred_at="2025-03-02T10:00:00Z"), make(occurred_at="2025-03-31T23:00:00Z"))
     begin = (await page(client))["next_cursor"]
     settings = settings_for(database_url, retention_days=100)
-    await retention.run(database_url, settings, retention.Policy.of(settings), datetime(2026, 3, 1, tzinfo=UTC))
+    await retention.run(database_url, settings, Policy.of(settings), datetime(2026, 3, 1, tzinfo=UTC))
     items = await read(client, begin)
     assert [(item["event"], item["from"], item["to"]) for item in items] == [
         ("interactions.expired", "2025-03-01T00:00:00.000Z", "2025-04-01T00:00:00.000Z")

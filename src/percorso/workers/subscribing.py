@@ -293,7 +293,9 @@ class _Turn:
     async def _advance(self, to: Position) -> bool:
         """Put down how far it is; False where it is elsewhere by now."""
         async with writing(self._engine) as session:
-            done = await store.advance(session, self._id, Place(*self._saved), Place(*to), taken=self._took)
+            done = await store.advance(
+                session, self._id, Place(*self._saved), Place(*to), due=self._subscription.next_at, taken=self._took
+            )
         if done:
             self._saved, self._took = to, False
         return done
@@ -301,9 +303,10 @@ class _Turn:
     async def _set_aside(self, letters: Sequence[Letter], to: Position) -> bool:
         """Put down what was not taken, and go on after it; False where that is not possible."""
         async with writing(self._engine) as session:
-            moved = await store.advance(session, self._id, Place(*self._saved), Place(*to))
+            before, after, due = Place(*self._saved), Place(*to), self._subscription.next_at
+            moved = await store.advance(session, self._id, before, after, due=due)
             if moved and not await store.set_aside(session, self._id, letters):
-                await store.advance(session, self._id, Place(*to), Place(*self._saved))
+                await store.advance(session, self._id, after, before, due=due)
                 await store.pause(session, self._id, "full")
                 moved = False
         if moved:
