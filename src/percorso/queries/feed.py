@@ -7,7 +7,7 @@ be read, its cursor goes up to the first transaction that was still open: it sta
 """
 
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import groupby
 from typing import Final, NamedTuple
@@ -16,7 +16,7 @@ from asyncpg.pgproto.pgproto import UUID
 
 from percorso.errors import CursorGone, InvalidRequest, Problem
 from percorso.queries import cursor
-from percorso.queries.feed_kinds import KINDS, Among, Made, Row, Wanted, wanted_kinds
+from percorso.queries.feed_kinds import KINDS, Among, Made, Numbered, Row, Wanted, wanted_kinds
 from percorso.storage.database import ReadSession
 
 LIST: Final = "feed"
@@ -27,7 +27,7 @@ SIZE: Final = _POSITION.size
 """The bytes of a position."""
 _ROWS: Final = 100
 """Rows of the commit log read at once."""
-_TOGETHER: Final = 200
+_TOGETHER: Final = 100
 """Interactions looked up at once, where some of them may not be wanted."""
 _LOOKED_AT: Final = 5_000
 """Events looked at for one page, however few of them are wanted."""
@@ -156,6 +156,15 @@ def gone(why: str, now: Edges) -> CursorGone:
     )
 
 
+class _Slice(NamedTuple):
+    """Events of a row: their numbers in it, the number of its first in its transaction, and how many that has."""
+
+    row: Row
+    numbers: range
+    first: int
+    total: int
+
+
 class _Reading:
     """One page being read."""
 
@@ -177,32 +186,58 @@ class _Reading:
         """Read it."""
         while True:
             rows, last = await _rows(self._session, self._at, self._kinds, most=_LOOKED_AT - self._looked)
-            for _, group in groupby(rows, key=lambda row: row[:2]):
-                if await self._transaction(list(group)):
-                    return FeedPage(self._items, self._at, caught_up=False, passed=True)
+            if await self._read(rows):
+                return FeedPage(self._items, self._at, caught_up=False, passed=True)
+            if rows:
+                self._looked += len(rows)
+                self._at = Position(rows[-1].generation, rows[-1].xid8, _ALL)
             if last:
                 self._at = max(self._at, self._end)
                 return FeedPage(self._items, self._at, caught_up=True, passed=self._looked > 0)
-
-    async def _transaction(self, rows: Sequence[Row]) -> bool:
-        """Take what is wanted of the rows of one transaction; whether the page ends."""
-        here = rows[0][:2]
-        begin = self._at.number if self._at[:2] == here else 0
-        total = sum(_count(row) for row in rows)
-        self._looked += len(rows)
-        for row, numbers, first in _slices(rows, begin, self._step):
-            if row.what in self._kinds:
-                made = await KINDS[row.what].read(self._session, row, numbers, self._wanted, self._among)
-                self._looked += len(numbers)
-                for number, each in made:
-                    at = first + number
-                    if self._add(row, each, Position(*here, at), _beyond(*here, at + 1, total)):
-                        return True
-            self._at = _beyond(*here, first + numbers.stop, total)
             if self._looked >= _LOOKED_AT:
-                return True
-        self._at = Position(*here, _ALL)
+                return FeedPage(self._items, self._at, caught_up=False, passed=True)
+
+    async def _read(self, rows: Sequence[Row]) -> bool:
+        """Take what is wanted of these rows, some events at a time, of however many rows; whether the page ends."""
+        some: list[_Slice] = []
+        size = 0
+        for row, start, first, total in _events(rows, self._at):
+            if row.what not in self._kinds:
+                continue
+            count = _count(row)
+            while start < count:
+                stop = min(start + self._step() - size, count)
+                some.append(_Slice(row, range(start, stop), first, total))
+                size += stop - start
+                start = stop  # noqa: PLW2901 - it goes through the row
+                if size >= self._step():
+                    if await self._take(some):
+                        return True
+                    some, size = [], 0
+        return bool(some) and await self._take(some)
+
+    async def _take(self, slices: "Sequence[_Slice]") -> bool:
+        """Take what is wanted of these; whether the page ends."""
+        for (row, numbers, first, total), made in zip(slices, await self._made(slices), strict=True):
+            here = row.generation, row.xid8
+            for number, each in made:
+                at = first + number
+                if self._add(row, each, Position(*here, at), _beyond(*here, at + 1, total)):
+                    return True
+            self._looked += len(numbers)
+            self._at = _beyond(*here, first + numbers.stop, total)
         return self._looked >= _LOOKED_AT
+
+    async def _made(self, slices: "Sequence[_Slice]") -> list[Numbered]:
+        """The events of each of these: all those of a kind are read at once."""
+        made: list[Numbered] = [[] for _ in slices]
+        for what in {each.row.what for each in slices}:
+            places = [place for place, each in enumerate(slices) if each.row.what == what]
+            parts = [(slices[place].row, slices[place].numbers) for place in places]
+            found = await KINDS[what].read(self._session, parts, self._wanted, self._among)
+            for place, each in zip(places, found, strict=True):
+                made[place] = each
+        return made
 
     def _step(self) -> int:
         """How many events to read next."""
@@ -230,24 +265,21 @@ def _count(row: Row) -> int:
     return KINDS[row.what].count(row) if row.what in KINDS else 0
 
 
-def _slices(rows: Sequence[Row], begin: int, step: Callable[[], int]) -> Iterator[tuple[Row, range, int]]:
-    """The events of a transaction from a number on, some at a time: their row, their numbers in it, its first number.
+def _events(rows: Sequence[Row], begin: Position) -> Iterator[tuple[Row, int, int, int]]:
+    """Of each row: where its events are to begin, the number of its first in its transaction, and how many that has.
 
     What an erasure leaves in the place of what it deletes are counts of nobody's: told beside the deletions, they would
     say whose they were.
     """
-    erasing = any(row.what == "deleted" for row in rows)
-    first = 0
-    for row in rows:
-        count = _count(row)
-        start = max(begin - first, 0)
-        if erasing and row.what == "stored":
-            start = count
-        while start < count:
-            stop = min(start + step(), count)
-            yield row, range(start, stop), first
-            start = stop
-        first += count
+    for here, group in groupby(rows, key=lambda row: row[:2]):
+        together = list(group)
+        total = sum(_count(row) for row in together)
+        erasing = any(row.what == "deleted" for row in together)
+        first = 0
+        for row in together:
+            if not (erasing and row.what == "stored"):
+                yield row, max(begin.number - first, 0) if begin[:2] == here else 0, first, total
+            first += _count(row)
 
 
 async def _rows(session: ReadSession, at: Position, kinds: Sequence[str], *, most: int) -> tuple[list[Row], bool]:

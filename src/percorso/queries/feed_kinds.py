@@ -78,8 +78,12 @@ class Wanted:
 
 Among = frozenset[UUID] | None
 """The identities of the customers that are wanted; None: everyone's."""
-Read = Callable[[ReadSession, Row, range, Wanted, Among], Awaitable[list[tuple[int, Made]]]]
-"""Of the events of these numbers of a row those that are wanted, each with its number, in order."""
+Part = tuple[Row, range]
+"""The events of these numbers of a row."""
+Numbered = list[tuple[int, Made]]
+"""Events that are wanted, each with its number in its row, in order."""
+Read = Callable[[ReadSession, Sequence[Part], Wanted, Among], Awaitable[list[Numbered]]]
+"""What is wanted of each of these parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,70 +98,69 @@ class Kind:
 _FIRST: Final = "0"
 _AFTER: Final = (
     "(SELECT b.revision + 1 FROM interaction_revisions b WHERE b.identity_id = of.identity_id "
-    "AND b.interaction_id = of.id AND b.replaced_at = $3 ORDER BY b.revision DESC LIMIT 1)"
+    "AND b.interaction_id = of.id AND b.replaced_at = of.at ORDER BY b.revision DESC LIMIT 1)"
 )
 """The revision that an interaction had after it was stored, or after it was enriched at the moment of a commit."""
 
 
-async def _stored(
-    session: ReadSession, row: Row, numbers: range, wanted: Wanted, among: Among
-) -> list[tuple[int, Made]]:
-    return await _told(session, STORED, _FIRST, row, numbers, wanted, among)
-
-
-async def _changed(
-    session: ReadSession, row: Row, numbers: range, wanted: Wanted, among: Among
-) -> list[tuple[int, Made]]:
-    return await _told(session, CHANGED, _AFTER, row, numbers, wanted, among)
-
-
-async def _told(
-    session: ReadSession, event: str, revision: str, row: Row, numbers: range, wanted: Wanted, among: Among
-) -> list[tuple[int, Made]]:
-    """What interactions said after they were stored or enriched; those that are gone since are told as deleted.
+def _telling(event: str, revision: str) -> Read:
+    """Reads what interactions said after they were stored or enriched; those that are gone since are told as deleted.
 
     Relies on the primary keys of interactions and of revisions; `LIMIT` keeps each look-up to its one partition.
     """
-    chosen = [number for number in numbers if among is None or row.identity_ids[number] in among]
-    if not chosen:
-        return []
-    arguments: list[Any] = [
-        [row.identity_ids[number] for number in chosen],
-        [row.interaction_ids[number] for number in chosen],
-        row.at,
-    ]
-    fits = f"true{wanted.filters.where(arguments)}"
-    if wanted.sources:
-        arguments.append(list(wanted.sources))
-        fits += f" AND document->>'source' = ANY(${len(arguments)})"
-    rows = await session.fetch(
-        "SELECT i.id, i.identity_id, i.received_at, coalesce(r.document, i.document)::text, "
-        "coalesce(r.revision, i.revision), coalesce(i.fits, false) "
-        "FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS of (identity_id, id, n) LEFT JOIN LATERAL ("
-        f"SELECT id, identity_id, received_at, revision, document, {fits} AS fits FROM interactions "
-        "WHERE identity_id = of.identity_id AND id = of.id LIMIT 1) AS i ON true LEFT JOIN LATERAL ("
-        "SELECT revision, document FROM interaction_revisions WHERE i.fits AND i.revision > 0 "
-        "AND identity_id = of.identity_id AND interaction_id = of.id AND $3::timestamptz IS NOT NULL "
-        f"AND revision = {revision} LIMIT 1) AS r ON true ORDER BY of.n",
-        *arguments,
-    )
-    made: list[tuple[int, Made]] = []
-    for number, (interaction_id, *others, fitting) in zip(chosen, rows, strict=True):
-        if interaction_id is None:
-            if wanted.wants(DELETED):
-                made.append((number, Made(DELETED, row.interaction_ids[number])))
-        elif fitting:
-            made.append((number, Made(event, interaction_id, Found(interaction_id, *others))))
-    return made
+
+    async def read(session: ReadSession, parts: Sequence[Part], wanted: Wanted, among: Among) -> list[Numbered]:
+        chosen = [
+            (place, row, number)
+            for place, (row, numbers) in enumerate(parts)
+            for number in numbers
+            if among is None or row.identity_ids[number] in among
+        ]
+        made: list[Numbered] = [[] for _ in parts]
+        if not chosen:
+            return made
+        arguments: list[Any] = [
+            [row.identity_ids[number] for _, row, number in chosen],
+            [row.interaction_ids[number] for _, row, number in chosen],
+            [row.at for _, row, _ in chosen],
+        ]
+        fits = f"true{wanted.filters.where(arguments)}"
+        if wanted.sources:
+            arguments.append(list(wanted.sources))
+            fits += f" AND document->>'source' = ANY(${len(arguments)})"
+        rows = await session.fetch(
+            "SELECT i.id, i.identity_id, i.received_at, coalesce(r.document, i.document)::text, "
+            "coalesce(r.revision, i.revision), coalesce(i.fits, false) "
+            "FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[]) WITH ORDINALITY AS of (identity_id, id, at, n) "
+            "LEFT JOIN LATERAL ("
+            f"SELECT id, identity_id, received_at, revision, document, {fits} AS fits FROM interactions "
+            "WHERE identity_id = of.identity_id AND id = of.id LIMIT 1) AS i ON true LEFT JOIN LATERAL ("
+            "SELECT revision, document FROM interaction_revisions WHERE i.fits AND i.revision > 0 "
+            f"AND identity_id = of.identity_id AND interaction_id = of.id AND revision = {revision} LIMIT 1"
+            ") AS r ON true ORDER BY of.n",
+            *arguments,
+        )
+        for (place, row, number), (interaction_id, *others, fitting) in zip(chosen, rows, strict=True):
+            if interaction_id is None:
+                if wanted.wants(DELETED):
+                    made[place].append((number, Made(DELETED, row.interaction_ids[number])))
+            elif fitting:
+                made[place].append((number, Made(event, interaction_id, Found(interaction_id, *others))))
+        return made
+
+    return read
 
 
-async def _deleted(
-    session: ReadSession,  # noqa: ARG001 - every kind is read by the same signature
-    row: Row,
-    numbers: range,
-    wanted: Wanted,
-    among: Among,
-) -> list[tuple[int, Made]]:
+def _each(read_one: Callable[[Row, range, Wanted, Among], Numbered]) -> Read:
+    """Reads what the rows themselves say."""
+
+    async def read(session: ReadSession, parts: Sequence[Part], wanted: Wanted, among: Among) -> list[Numbered]:  # noqa: ARG001 - there is nothing to ask the database
+        return [read_one(row, numbers, wanted, among) for row, numbers in parts]
+
+    return read
+
+
+def _deleted(row: Row, numbers: range, wanted: Wanted, among: Among) -> Numbered:
     """Of what is deleted nothing is left to filter by."""
     if row.interactions:
         wants = wanted.wants(DELETED)
@@ -173,25 +176,13 @@ async def _deleted(
     return [(number, Made(EXPIRED, members={"from": month, "to": following})) for number in numbers]
 
 
-async def _identity(
-    session: ReadSession,  # noqa: ARG001 - as above
-    row: Row,
-    numbers: range,
-    wanted: Wanted,  # noqa: ARG001 - as above
-    among: Among,
-) -> list[tuple[int, Made]]:
+def _identity(row: Row, numbers: range, _: Wanted, among: Among) -> Numbered:
     if among is not None and among.isdisjoint(row.identity_ids):
         return []
     return [(number, Made(IDENTITY_CHANGED, identity_ids=row.identity_ids)) for number in numbers]
 
 
-async def _said(
-    session: ReadSession,  # noqa: ARG001 - as above
-    row: Row,
-    numbers: range,
-    wanted: Wanted,  # noqa: ARG001 - as above
-    among: Among,
-) -> list[tuple[int, Made]]:
+def _said(row: Row, numbers: range, _: Wanted, among: Among) -> Numbered:
     return [
         (number, Made(SAID, identity_ids=(row.identity_ids[number],)))
         for number in numbers
@@ -205,11 +196,11 @@ def _deletions(row: Row) -> int:
 
 
 KINDS: Final[Mapping[str, Kind]] = {
-    "stored": Kind((STORED,), lambda row: row.interactions, _stored),
-    "changed": Kind((CHANGED,), lambda row: row.interactions, _changed),
-    "deleted": Kind((DELETED, EXPIRED), _deletions, _deleted),
-    "identity": Kind((IDENTITY_CHANGED,), lambda row: min(row.identities, 1), _identity),
-    "said": Kind((SAID,), lambda row: row.identities, _said),
+    "stored": Kind((STORED,), lambda row: row.interactions, _telling(STORED, _FIRST)),
+    "changed": Kind((CHANGED,), lambda row: row.interactions, _telling(CHANGED, _AFTER)),
+    "deleted": Kind((DELETED, EXPIRED), _deletions, _each(_deleted)),
+    "identity": Kind((IDENTITY_CHANGED,), lambda row: min(row.identities, 1), _each(_identity)),
+    "said": Kind((SAID,), lambda row: row.identities, _each(_said)),
 }
 
 EVENTS: Final[Sequence[str]] = tuple(event for kind in KINDS.values() for event in kind.events)
