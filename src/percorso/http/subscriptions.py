@@ -5,12 +5,11 @@ import secrets
 import uuid
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from asyncpg.pgproto.pgproto import UUID
 from fastapi import APIRouter, Depends, Path, Request
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field
 
 from percorso.errors import InvalidRequest, Problem
 from percorso.http import answers, feed_items
@@ -26,11 +25,12 @@ from percorso.http.documents.subscriptions import (
     Tested,
 )
 from percorso.http.feed import NOW
-from percorso.http.feed_filter import MOST, Event, FeedFilter
+from percorso.http.feed_filter import FeedFilter
 from percorso.http.parameters import Cursor, Limit
 from percorso.http.payloads import given, given_if_any, request_body
 from percorso.http.recorder import entry
 from percorso.http.services import Reads, Services, Use
+from percorso.http.subscription_bodies import ReplayBody, RotationBody, SubscriptionBody, SubscriptionPatch
 from percorso.queries import feed
 from percorso.queries import feed_subscriptions as queries
 from percorso.queries.api_keys import ApiKey
@@ -45,88 +45,10 @@ from percorso.workers import callbacks, subscribing
 
 router = APIRouter(prefix="/v1/subscriptions", tags=["Feed"])
 
-OLDEST = "oldest"
-_TEST = "subscription.test"
+OLDEST: Final = "oldest"
+_TEST: Final = "subscription.test"
 
 SubscriptionId = Annotated[uuid.UUID, Path(description="The subscription's id.")]
-_Url = Annotated[
-    str,
-    Field(
-        min_length=1,
-        max_length=callbacks.MOST_URL,
-        description="The http or https URL that events are posted to.",
-        examples=["https://crm.example.com/percorso"],
-    ),
-]
-_Name = Annotated[str | None, Field(max_length=128, description="What it is for.", examples=["CRM"])]
-_Events = Annotated[
-    tuple[Event, ...], Field(max_length=MOST, description="The types of events to be told of; none: of all.")
-]
-_Filter = Annotated[FeedFilter, Field(description="What interactions must be: all that is given must hold.")]
-
-
-class SubscriptionBody(BaseModel):
-    """What a new subscription is to be."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={
-            "examples": [
-                {
-                    "url": "https://crm.example.com/percorso",
-                    "name": "CRM",
-                    "events": ["interaction.stored"],
-                    "filter": {"channel": ["phone"]},
-                }
-            ]
-        },
-    )
-
-    url: _Url
-    name: _Name = None
-    events: _Events = ()
-    filter: _Filter = FeedFilter()
-    after: str = Field(
-        NOW,
-        max_length=512,
-        description="Where to begin: `now`, `oldest`, or a cursor of the feed, so that a reader of the feed can change "
-        "over without a gap.",
-    )
-
-
-class SubscriptionPatch(BaseModel):
-    """What is to be otherwise; what is left out stays."""
-
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"paused": True}]})
-
-    url: _Url = ""
-    name: _Name = None
-    events: _Events = ()
-    filter: _Filter = FeedFilter()
-    paused: bool = Field(
-        default=False, description="`true`: deliver nothing until it is `false`; then it goes on where it was."
-    )
-
-
-class RotationBody(BaseModel):
-    """For how long the secret before is to be used too."""
-
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"overlap_hours": 24}]})
-
-    overlap_hours: int = Field(
-        24, ge=0, le=168, description="For so long deliveries are signed with the secret before, too."
-    )
-
-
-class ReplayBody(BaseModel):
-    """What is to be delivered again: one of the two."""
-
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"dead_letters": True}]})
-
-    after: str | None = Field(
-        None, max_length=512, description="Go on from here: a cursor of the feed, `oldest`, or `now` to leave out."
-    )
-    dead_letters: bool = Field(default=False, description="Try again what was given up.")
 
 
 @router.post(
