@@ -105,8 +105,8 @@ class AuditEntry(BaseModel):
     seq: int = Field(description="Its number: from 1, without a gap.")
     at: AwareDatetime
     act: str = Field(
-        description="`read`, `read_feed`, `subscribed`, `unsubscribed`, `exported`, `erasing`, `erased`, and what is done to "
-        "identities."
+        description="`read`, `read_feed`, `subscribed`, `unsubscribed`, `exported`, `erasing`, `erased`, and what is "
+        "done to identities."
     )
     actor: str | None = Field(description="The name of the key; null where the service itself acts.")
     key_id: UUID | None
