@@ -185,7 +185,8 @@ class _Reading:
     async def page(self) -> FeedPage:
         """Read it."""
         while True:
-            rows, last = await _rows(self._session, self._at, self._kinds, most=_LOOKED_AT - self._looked)
+            most = _LOOKED_AT - self._looked if self._wanted.narrow else self._limit - len(self._items)
+            rows, last = await _rows(self._session, self._at, self._kinds, most=most)
             if await self._read(rows):
                 return FeedPage(self._items, self._at, caught_up=False, passed=True)
             if rows:
