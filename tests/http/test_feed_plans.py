@@ -25,6 +25,10 @@ OTHERS = """
     SELECT md5(n::text || $1)::uuid, overlay($1 placing lpad(to_hex(n), 12, '0') from 25)::uuid, now(), 1, 'phone',
            'inbound', '{"customer": {}, "source": "x"}' FROM generate_series(1, 1000) AS n
 """
+PEOPLE = """
+    INSERT INTO identities (identity_id, kind, value, strong, customer_id, first_seen_at)
+    SELECT id, 'email', id::text, true, id, now() FROM (SELECT gen_random_uuid() AS id FROM generate_series(1, 5000)) AS n
+"""
 
 
 async def test_a_page_takes_a_handful_of_statements_by_indexes(
@@ -35,7 +39,7 @@ async def test_a_page_takes_a_handful_of_statements_by_indexes(
         services: Services = app.state.services
         months = [make(occurred_at=f"2025-{month:02}-05T00:00:00Z") for month in range(1, 13)]
         receipts = await store(client, *months)
-        await store_all(client, [make(touchpoint="shop") for _ in range(20)])
+        await store_all(client, [make(touchpoint="shop", occurred_at="2025-06-05T00:00:00Z") for _ in range(20)])
         await client.patch(f"/v1/interactions/{receipts[0]['interaction_id']}", json={"text": "new"})
         await services.writer.stop()
         async with writing(services.engine) as session:
@@ -44,6 +48,7 @@ async def test_a_page_takes_a_handful_of_statements_by_indexes(
             await database.execute(COMMITS, number, day)
         for receipt in receipts:
             await database.execute(OTHERS, receipt["interaction_id"])
+        await database.execute(PEOPLE)
         await database.execute("VACUUM ANALYZE interactions, commits, identities")
         middle = feed.Position(0, 14_000, 0).encoded()
         late = feed.Position(1, 0, 0).encoded()
