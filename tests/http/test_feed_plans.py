@@ -27,7 +27,8 @@ OTHERS = """
 """
 PEOPLE = """
     INSERT INTO identities (identity_id, kind, value, strong, customer_id, first_seen_at)
-    SELECT id, 'email', id::text, true, id, now() FROM (SELECT gen_random_uuid() AS id FROM generate_series(1, 5000)) AS n
+    SELECT id, 'email', id::text, true, id, now()
+    FROM (SELECT gen_random_uuid() AS id FROM generate_series(1, 5000)) AS n
 """
 
 
