@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from alembic import op
 
 revision: str = "20261128_0550"
-down_revision: str | None = "20261128_0520"
+down_revision: str | None = "20261128_0540"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
@@ -52,6 +52,7 @@ CREATE TABLE IF NOT EXISTS watch_firings (
     fired_at timestamptz NOT NULL,
     generation integer NOT NULL,
     xid8 xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    number integer NOT NULL,
     CONSTRAINT watch_firings_pkey PRIMARY KEY (firing_id)
 );
 
@@ -94,6 +95,7 @@ COMMENT ON COLUMN watch_firings.name IS 'Of the watch, when it fired.';
 COMMENT ON COLUMN watch_firings.identity_id IS 'Under which the last interaction of the pattern is stored.';
 COMMENT ON COLUMN watch_firings.at IS 'When it came true: with that interaction, or when the span after it ended.';
 COMMENT ON COLUMN watch_firings.generation IS 'Of the row of the commit log that names it, as is xid8.';
+COMMENT ON COLUMN watch_firings.number IS 'Its place among those of its commit.';
 COMMENT ON TABLE watch_evidence IS 'The interactions of firings; none is in two of one version of a rule.';
 COMMENT ON COLUMN watch_evidence.identity_id IS 'Under which the interaction is stored.';
 COMMENT ON COLUMN commits.what IS 'stored, changed, deleted, identity, said, outcome or watch.'

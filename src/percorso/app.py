@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from percorso.http import exports, interactions, openapi, problems, routers
+from percorso.http import exports, interactions, openapi, problems, routers, subscriptions
 from percorso.http.access import SCOPES, Keys
 from percorso.http.analysing import Places
 from percorso.http.budgets import Budgets
@@ -22,6 +22,7 @@ from percorso.http.guarding import Guarded
 from percorso.http.issuer import IssuerKeys
 from percorso.http.last_used import LastUsed
 from percorso.http.middleware import Bounded, EncodedSlashes, Observed
+from percorso.http.news import News
 from percorso.http.parameters import only_known
 from percorso.http.pressure import Pressure
 from percorso.http.rates import Rates
@@ -39,7 +40,17 @@ from percorso.queries.retention import Policy
 from percorso.settings import Settings
 from percorso.storage import api_keys, database, deployment, schema
 from percorso.storage.database import WriteSession
-from percorso.workers import announcing, delivering, partitions, profiles, retention, rollups, sampling, watching
+from percorso.workers import (
+    announcing,
+    delivering,
+    partitions,
+    profiles,
+    retention,
+    rollups,
+    sampling,
+    subscribing,
+    watching,
+)
 from percorso.workers import erasures as erasures_worker
 from percorso.workers.runtime import Runtime, Worker
 from percorso.workers.vitals import felt
@@ -173,6 +184,7 @@ async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) ->
 
         rates = Rates(connect_rates, settings)
         recorder = Recorder(engine, settings.audit_reads)
+        news = News(engine, most=settings.feed_readers)
         writer = writer_class(connect, settings, identifiers, generation=this.generation)
         await writer.start()
         await recorder.start()
@@ -193,12 +205,14 @@ async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) ->
                 tokens=None if issuer is None else Tokens(settings, issuer, identifiers, salt=this.salt),
                 rates=rates,
                 recorder=recorder,
+                news=news,
                 eraser=Eraser(engine, this, identifiers),
                 exports=asyncio.Semaphore(exports.AT_ONCE),
                 policy=policy,
                 schema=schema.newest(),
             )
         finally:
+            await news.stop()
             if issuer is not None:
                 await issuer.close()
             await writer.stop()
@@ -227,6 +241,7 @@ def workers_of(services: Services) -> Sequence[Worker]:
         delivering.worker(engine, settings, {announcing.PROTOCOL: announcing.payload(settings)}),
         sampling.worker(engine),
         watching.worker(engine, settings, generation=services.deployment.generation),
+        subscribing.worker(engine, settings, subscriptions.reader(services)),
     )
 
 

@@ -19,6 +19,7 @@ PercorsoError
 ├── TooManyWatches              409  there are as many watches as there may be
 ├── Decided                     409  a suspicion was decided otherwise before
 ├── TooManyRequests             429  the key may not send so much; repeat after `retry_after`
+├── CursorGone                  410  the feed does not go back as far as a cursor
 ├── Unavailable                 503  nothing was taken; repeat after `retry_after`
 │   └── TooMuch                 503  analytics that took too long; a narrower question may be answered
 └── StartupError                 —   the service cannot start, or a command cannot run; the message says what to do
@@ -182,6 +183,12 @@ class TooManyRequests(PercorsoError):
     def __init__(self, detail: str, *, retry_after: int) -> None:
         super().__init__(detail)
         self.retry_after = retry_after
+
+
+class CursorGone(PercorsoError):
+    """The feed cannot go on from a cursor: the commit log that followed it is gone, or never was in this database."""
+
+    code, status, title = "cursor_gone", HTTPStatus.GONE, "The feed does not go back so far"
 
 
 class Unavailable(PercorsoError):

@@ -259,6 +259,14 @@ class Settings(BaseSettings):
         description="Whether deliveries may go to addresses within private networks, and to this machine itself. Leave "
         "it off where callers could reach through it what they cannot reach themselves.",
     )
+    feed_readers: PositiveInt = Field(
+        100,
+        description="Streams of the feed, and requests that wait for it, that a process has at once, beside those of "
+        "`PERCORSO_MAX_CONCURRENT_REQUESTS`; more are answered 503.",
+    )
+    feed_stall_seconds: PositiveInt = Field(
+        30, description="A stream whose reader takes nothing for so long is cut; it can go on where it was."
+    )
     drain_seconds: PositiveInt = Field(30, description="How long a stop waits for requests in progress.")
 
     @model_validator(mode="after")

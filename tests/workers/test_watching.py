@@ -18,8 +18,9 @@ from percorso.ingest import enrich, reconcile
 from percorso.ingest.reconcile import Act
 from percorso.measures import watching as finding
 from percorso.measures.watch_rules import rule_of, seen
-from percorso.queries import refreshing
+from percorso.queries import feed, refreshing
 from percorso.queries import watching as queries
+from percorso.queries.feed_kinds import FIRED, Wanted
 from percorso.storage import commits, partitions
 from percorso.storage import followers as cursors
 from percorso.storage import watching as store
@@ -597,3 +598,29 @@ async def test_how_far_behind_watches_are_is_told(
     monkeypatch.setattr(store, "hold", never)
     await watcher(services).run()
     assert REGISTRY.get_sample_value("percorso_watch_age_seconds") == pytest.approx(2 * 3600, abs=60)
+
+
+async def test_what_fires_is_told_once_in_the_feed_also_where_a_neighbour_is_gone(
+    services: Services, database: Database, make: Make, clock: Clock
+) -> None:
+    await watch(services, "unanswered", UNANSWERED)
+    await watch(services, "complained", {"when": [{"match": {"complaint": True}}]})
+    await take(services, *(complaint(make, clock, 1, customer=each, conversation=str(each)) for each in (ANNA, BERTA)))
+    clock.move(10)
+    await look(services)
+
+    async def fed() -> list[tuple[int, Any]]:
+        wanted = Wanted(events=(FIRED,))
+        async with reading(services.engine) as session:
+            first = await feed.page(session, None, wanted, limit=1)
+            second = await feed.page(session, first.next, wanted, limit=10)
+            third = await feed.page(session, second.next, wanted, limit=10)
+        assert third.items == []
+        return [(item.after.number, item.made.members["firing_id"]) for item in (*first.items, *second.items)]
+
+    before = await fed()
+    rows = await database.fetch("SELECT firing_id FROM watch_firings ORDER BY generation, xid8, number")
+    assert [firing for _, firing in before] == [row["firing_id"] for row in rows]
+    assert len(before) == len(set(before)) == len(await fired(database)) == 4
+    await database.execute("DELETE FROM watch_firings WHERE firing_id = $1", before[1][1])
+    assert await fed() == [before[0], *before[2:]]

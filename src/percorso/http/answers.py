@@ -122,18 +122,18 @@ def page_response(request: Request, items: Iterable[Any], next_cursor: str | Non
     return tagged(request, linked(request, answer, next_cursor))
 
 
-def linked(request: Request, answer: Response, next_cursor: str | None) -> Response:
-    """The answer with a Link header to the next page, where there is one."""
+def linked(request: Request, answer: Response, next_cursor: str | None, *, by: str = "cursor") -> Response:
+    """The answer with a Link header to the next page, where there is one; `by` is the parameter that leads there."""
     if next_cursor is not None:
-        answer.headers["Link"] = f'<{_following(request, next_cursor)}>; rel="next"'
+        answer.headers["Link"] = f'<{_following(request, next_cursor, by)}>; rel="next"'
     return answer
 
 
-def _following(request: Request, next_cursor: str) -> str:
+def _following(request: Request, next_cursor: str, by: str) -> str:
     """Where the next page is: the path as it was sent, encoded slashes and all, and the query but for the cursor."""
     path = quote(request.scope.get("raw_path") or request.scope["path"], safe=_IN_PATHS)
-    query = [(name, value) for name, value in request.query_params.multi_items() if name != "cursor"]
-    return f"{path}?{urlencode([*query, ('cursor', next_cursor)])}"
+    query = [(name, value) for name, value in request.query_params.multi_items() if name != by]
+    return f"{path}?{urlencode([*query, (by, next_cursor)])}"
 
 
 def tagged(request: Request, answer: Response) -> Response:

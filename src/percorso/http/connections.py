@@ -5,12 +5,15 @@ progress. The server that uvicorn is waits for it for ever; this one waits for a
 also keeps headers of any number and length; here they have an end.
 """
 
+import asyncio
 import json
 from http import HTTPStatus
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+CONNECTION: Final = "percorso.connection"
+"""Where a request's scope names its connection."""
 LEAST_BYTES_A_SECOND: Final = 1024
 """A request that arrives faster than this has all the time it wants."""
 _LOOKS: Final = 4
@@ -77,6 +80,27 @@ class Connection(HttpToolsProtocol):
     _beside: int = 0
     """Bytes that arrived since something was made of them: a head that is complete, a part of a body."""
     _too_much: bool = False
+    _ending: asyncio.Event | None = None
+
+    def on_message_begin(self) -> None:  # noqa: D102 - uvicorn's
+        super().on_message_begin()
+        cast("dict[str, Any]", self.scope)[CONNECTION] = self
+
+    def shutdown(self) -> None:  # noqa: D102 - uvicorn's
+        self.ending().set()
+        super().shutdown()
+
+    def ending(self) -> asyncio.Event:
+        """Set once the server stops, so that an answer without an end of its own comes to one."""
+        if self._ending is None:
+            self._ending = asyncio.Event()
+        return self._ending
+
+    async def cut(self) -> None:
+        """Let go of a client that takes nothing of its answer, with what still waits to be sent."""
+        self.transport.abort()
+        # The loop tells the connection in its next turn; then what waits to send gets through.
+        await asyncio.sleep(0)
 
     def connection_made(self, transport) -> None:  # type: ignore[no-untyped-def] # noqa: ANN001, D102 - uvicorn's signature
         super().connection_made(transport)

@@ -64,10 +64,14 @@ class Recorder:
         """
         if self._fraction < 1 and random.random() >= self._fraction:  # noqa: S311 - which reads are left out is no secret
             return
+        route = f"{request.method} {request.scope['route'].path_format}"
+        self.note(entry(audit.READ, key, subject, {"route": route}))
+
+    def note(self, what: Entry) -> None:
+        """Put this down with what else waits. Raises Unavailable where it cannot be put down."""
         if len(self._waiting) >= _MOST:
             raise Unavailable("Reads cannot be put down in the audit log now.", retry_after=2)
-        route = f"{request.method} {request.scope['route'].path_format}"
-        self._waiting.append(entry(audit.READ, key, subject, {"route": route}))
+        self._waiting.append(what)
         self._told.set()
         if len(self._waiting) >= _AT_ONCE:
             self._pressing.set()

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from percorso.analytics.deadline import Deadline
 from percorso.http.access import Keys
 from percorso.http.analysing import Analysis, Places
+from percorso.http.news import News
 from percorso.http.rates import Rates
 from percorso.http.recorder import Recorder
 from percorso.http.tokens import Tokens
@@ -50,6 +51,7 @@ class Services:
     tokens: Tokens | None
     rates: Rates
     recorder: Recorder
+    news: News
     eraser: Eraser
     exports: asyncio.Semaphore
     policy: Policy

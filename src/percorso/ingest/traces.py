@@ -45,10 +45,18 @@ def in_bytes(erased: Sequence[Erased]) -> Search:
 
 
 def in_query(query: str, erased: Iterable[Erased], pattern: "re.Pattern[str]") -> bool:
-    """Whether a query string looks for one of these: the pattern finds it in a value, or a party's id is one."""
-    ids = {each.value.casefold() for each in erased} | {f"{each.kind}:{each.value}".casefold() for each in erased}
+    """Whether a query string looks for one of these: the pattern finds it in a value, or a party's id is one.
+
+    Or it is a customer that the feed is narrowed to, by whatever name.
+    """
+    erased = list(erased)
+    named = {f"{each.kind}:{each.value}".casefold() for each in erased}
+    ids = named | {each.value.casefold() for each in erased}
+    customers = named | {str(each.identity_id) for each in erased}
     return any(
-        pattern.search(value) or (name.endswith("Party.id") and value.strip().casefold() in ids)
+        pattern.search(value)
+        or (name.endswith("Party.id") and value.strip().casefold() in ids)
+        or (name == "customer" and value.strip().casefold() in customers)
         for name, value in ((name.strip(), value) for name, value in parse_qsl(query, keep_blank_values=True))
     )
 

@@ -213,6 +213,10 @@ QUARANTINE = Gauge(
     ["database"],
     multiprocess_mode="livemostrecent",
 )
+FEED_READERS = Gauge(
+    "percorso_feed_readers", "Streams of the feed, and requests that wait for it.", multiprocess_mode="livesum"
+)
+FEED_EVENTS = Counter("percorso_feed_events", "Events of the feed that were given: by page, stream or push.", ["way"])
 
 
 class Described(NamedTuple):

@@ -48,26 +48,29 @@ class Watch(NamedTuple):
 class Firing(NamedTuple):
     """What fired, as it is told: the interactions in the order of the journey, of those whose identity is not erased.
 
-    `customer_id` is whose the last interaction is now; None where no one has it any more.
+    `customer_id` is whose the last interaction is now; None where no one has it any more. `number` is its place in the
+    row of the commit log, which names an identity of each, from 0.
     """
 
     firing_id: UUID
     watch_id: UUID
     name: str
     version: int
+    identity_id: UUID
     customer_id: UUID | None
     interaction_ids: Sequence[UUID]
     at: datetime
     fired_at: datetime
     generation: int
     xid8: int
+    number: int
 
 
 _FIRING: Final = (
-    "f.firing_id, f.watch_id, f.name, f.version, "
+    "f.firing_id, f.watch_id, f.name, f.version, f.identity_id, "
     "(SELECT i.customer_id FROM identities i WHERE i.identity_id = f.identity_id), "
     "ARRAY(SELECT e.interaction_id FROM watch_evidence e WHERE e.firing_id = f.firing_id ORDER BY e.interaction_id), "
-    "f.at, f.fired_at, f.generation, f.xid8"
+    "f.at, f.fired_at, f.generation, f.xid8, f.number"
 )
 
 
@@ -223,7 +226,7 @@ async def firings_of(session: ReadSession, commits: Sequence[tuple[int, int]]) -
     """
     rows = await session.fetch(
         f"SELECT {_FIRING} FROM unnest($1::int[], $2::xid8[]) AS of (generation, xid8) "
-        "JOIN watch_firings f USING (generation, xid8) ORDER BY f.generation, f.xid8, f.at, f.firing_id",
+        "JOIN watch_firings f USING (generation, xid8) ORDER BY f.generation, f.xid8, f.number",
         [generation for generation, _ in commits],
         [xid8 for _, xid8 in commits],
     )

@@ -48,6 +48,7 @@ ELSEWHERE: Final[Mapping[str, str]] = {
     "steps": "Hashes of hashes: made anew, without who is gone, as the commit log names them.",
     "subscriptions": "Those that ask for who is gone, by an identifier in their query, end.",
     "words": "Those that hold an identifier are overwritten.",
+    "dead_letters": "Places in the feed only, and dropped with the commit log.",
     "commits": "Ids and hours only, and dropped after a while.",
     "erased_identities": "The tombstones themselves: salted hashes.",
     "erasures": "The certificates: salted hashes and counts.",

@@ -103,6 +103,18 @@ async def drop(session: WriteSession, generation: int, leaving: Leaving) -> None
         await dropping.drop(session, leaving)
 
 
+async def raise_floor(session: WriteSession, leaving: Leaving) -> None:
+    """Say up to where the commit log is about to be dropped with a day of it, before anyone can miss any of that."""
+    for name in (leaving.partition, leaving.remains):
+        if await session.fetchval("SELECT to_regclass($1) IS NOT NULL", name):
+            await session.execute(
+                "INSERT INTO commit_floor (generation, xid8) "
+                f'SELECT generation, xid8 FROM "{name}" ORDER BY generation DESC, xid8 DESC LIMIT 1 '
+                "ON CONFLICT (one) DO UPDATE SET generation = excluded.generation, xid8 = excluded.xid8 "
+                "WHERE (commit_floor.generation, commit_floor.xid8) < (excluded.generation, excluded.xid8)"
+            )
+
+
 async def delete_rejected(session: WriteSession, before: datetime) -> AsyncGenerator[int]:
     """Delete what was refused before this moment, some at a time; how many, after each. Relies on the primary key."""
     while True:

@@ -158,8 +158,7 @@ async def store(
     new = await _new(session, found, there)
     if new:
         await _insert(session, generation, new, at)
-        named = sorted({each.identity_id for each in new})
-        await commits.record(session, generation, "watch", at=at, identity_ids=named)
+        await commits.record(session, generation, "watch", at=at, identity_ids=[each.identity_id for each in new])
     await session.execute("DELETE FROM watch_deadlines WHERE identity_id = ANY($1)", list(looked_at))
     await session.execute(
         "INSERT INTO watch_deadlines (identity_id, due_at) SELECT * FROM unnest($1::uuid[], $2::timestamptz[]) "
@@ -190,8 +189,10 @@ async def _new(session: WriteSession, found: Sequence[Fired], there: Collection[
 
 async def _insert(session: WriteSession, generation: int, fired: Sequence[Fired], at: datetime) -> None:
     await session.execute(
-        "INSERT INTO watch_firings (firing_id, watch_id, name, version, identity_id, at, fired_at, generation) "
-        "SELECT *, $7, $8 FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::int[], $5::uuid[], $6::timestamptz[])",
+        "INSERT INTO watch_firings (firing_id, watch_id, name, version, identity_id, at, number, fired_at, generation) "
+        "SELECT firing_id, watch_id, name, version, identity_id, of_at, n - 1, $7, $8 FROM unnest("
+        "$1::uuid[], $2::uuid[], $3::text[], $4::int[], $5::uuid[], $6::timestamptz[]) "
+        "WITH ORDINALITY AS of (firing_id, watch_id, name, version, identity_id, of_at, n)",
         *_columns(
             [(each.firing_id, each.watch_id, each.name, each.version, each.identity_id, each.at) for each in fired], 6
         ),

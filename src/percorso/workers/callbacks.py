@@ -55,11 +55,21 @@ async def allowed(url: str, *, private: bool) -> Sequence[str]:
     return addresses
 
 
-async def call(client: httpx.AsyncClient, url: str, body: bytes, *, id_: str, secret: str, private: bool) -> int:
+async def call(
+    client: httpx.AsyncClient,
+    url: str,
+    body: bytes,
+    *,
+    id_: str,
+    secret: str,
+    private: bool,
+    earlier_secret: str | None = None,
+) -> int:
     """Post this, and give the status of the answer; NotCalled, httpx.HTTPError or TimeoutError where there is none.
 
     Signed as Standard Webhooks says: headers `webhook-id`, `webhook-timestamp` and `webhook-signature`. The address
-    that was found to be allowed is the one that is called, whatever its name resolves to a moment later.
+    that was found to be allowed is the one that is called, whatever its name resolves to a moment later. With an
+    earlier secret there are two signatures, of which a subscriber needs to know one.
     """
     addresses = await allowed(url, private=private)
     given = httpx.URL(url)
@@ -70,7 +80,11 @@ async def call(client: httpx.AsyncClient, url: str, body: bytes, *, id_: str, se
         "User-Agent": _AGENT,
         "webhook-id": id_,
         "webhook-timestamp": str(int(now.timestamp())),
-        "webhook-signature": Webhook(secret).sign(msg_id=id_, timestamp=now, data=body.decode()),
+        "webhook-signature": " ".join(
+            Webhook(each).sign(msg_id=id_, timestamp=now, data=body.decode())
+            for each in (secret, earlier_secret)
+            if each is not None
+        ),
     }
     async with asyncio.timeout(_TOGETHER_SECONDS):
         for address in addresses:

@@ -142,6 +142,8 @@ class _Run:
 
     async def _leave(self, leaving: Leaving) -> None:
         """Go on with the drop of a partition, from wherever it stands."""
+        if leaving.parent == "commits":
+            await retention.raise_floor(self.writer, leaving)
         if not await dropping.take_out(self.writer, leaving):
             self.outcome.postponed.append(leaving.partition)
             return

@@ -104,7 +104,10 @@ class AuditEntry(BaseModel):
 
     seq: int = Field(description="Its number: from 1, without a gap.")
     at: AwareDatetime
-    act: str = Field(description="`read`, `exported`, `erasing`, `erased`, and what is done to identities.")
+    act: str = Field(
+        description="`read`, `read_feed`, `subscribed`, `unsubscribed`, `exported`, `erasing`, `erased`, and what is "
+        "done to identities."
+    )
     actor: str | None = Field(description="The name of the key; null where the service itself acts.")
     key_id: UUID | None
     subject: UUID | None = Field(description="An identity of the customer whom it was about: a salted hash.")

@@ -2,7 +2,7 @@
 
 from sqlalchemy import BigInteger, Column, Identity, Index, Integer, Table, Text, Uuid
 
-from percorso.storage.tables.types import metadata, moment
+from percorso.storage.tables.types import XID8, metadata, moment
 
 subscriptions = Table(
     "subscriptions",
@@ -16,6 +16,15 @@ subscriptions = Table(
     Column("created_at", moment(), nullable=False, comment="What was committed before is not told."),
     Column("failures", Integer, nullable=False, comment="How often it failed since it last took something."),
     Column("next_at", moment(), nullable=False, comment="When it is tried next."),
+    Column("name", Text, comment="What it is called; of the feed only, as all that follows."),
+    Column("generation", Integer, comment="Where it stands in the feed."),
+    Column("xid8", XID8),
+    Column("number", BigInteger),
+    Column("failing_since", moment(), comment="When it last began to fail; null: it does not."),
+    Column("taken_at", moment(), comment="When it last took something."),
+    Column("paused", Text, comment="Why nothing is delivered: by_hand, gone, expired or full; null: it is."),
+    Column("earlier_secret", Text, comment="Deliveries are signed with it too for a while after it was replaced."),
+    Column("earlier_until", moment()),
     Index("subscriptions_key_id_idx", "key_id"),
     comment="Who is told of changes.",
 )

@@ -64,6 +64,7 @@ watch_firings = Table(
     Column("fired_at", moment(), nullable=False),
     Column("generation", Integer, nullable=False, comment="Of the row of the commit log that names it, as is xid8."),
     Column("xid8", XID8, nullable=False, server_default=text("pg_current_xact_id()")),
+    Column("number", Integer, nullable=False, comment="Its place among those of its commit."),
     Index("watch_firings_watch_id_at_firing_id_idx", "watch_id", "at", "firing_id"),
     Index("watch_firings_generation_xid8_idx", "generation", "xid8"),
     Index("watch_firings_identity_id_idx", "identity_id"),
