@@ -69,7 +69,7 @@ async def test_a_page_takes_a_handful_of_statements_by_indexes(
             assert len(seen) <= number, [each[0][:60] for each in seen]
             for statement in seen:
                 plan = await plan_of(database, statement, generic=True)
-                for table in ("commits", "interactions", "identities"):
+                for table in (*(f"commits_{day:%Y_%m_%d}" for day in days), "interactions_2025", "identities"):
                     assert f"Seq Scan on {table}" not in plan, (params, plan)
         async with reading(services.engine) as reader:
             assert (await feed.newest(reader)).generation == 1
