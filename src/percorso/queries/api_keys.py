@@ -38,6 +38,10 @@ _COLUMNS = (
 )
 
 
+IS_VALID = "k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())"
+"""Whether the key `k` may still be used, by whatever secret."""
+
+
 async def valid(session: ReadSession, key_hash: bytes) -> tuple[ApiKey, datetime | None] | None:
     """The key of this hash, where it is valid, and until when it is; None is for ever.
 

@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 from asyncpg.pgproto.pgproto import UUID
 
+from percorso.queries.api_keys import IS_VALID
 from percorso.queries.followers import Follower
 from percorso.storage.database import ReadSession
 from percorso.storage.deliveries import Delivery, Subscription
 
-_VALID = "k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())"
 _SUBSCRIPTION = "s.subscription_id, s.protocol, s.callback, s.query, s.secret, s.key_id, s.created_at"
 
 
@@ -54,7 +54,7 @@ async def subscriptions(session: ReadSession, protocol: str) -> list[Subscriptio
     """Those of a protocol whose key is valid. Reads all there are: they are few."""
     rows = await session.fetch(
         f"SELECT {_SUBSCRIPTION} FROM subscriptions s JOIN api_keys k USING (key_id) "
-        f"WHERE s.protocol = $1 AND {_VALID} ORDER BY s.created_at, s.subscription_id",
+        f"WHERE s.protocol = $1 AND {IS_VALID} ORDER BY s.created_at, s.subscription_id",
         protocol,
     )
     return [Subscription(*row) for row in rows]
@@ -107,7 +107,7 @@ async def recipients(session: ReadSession) -> list[Recipient]:
     """
     rows = await session.fetch(
         f"SELECT {_SUBSCRIPTION}, s.failures FROM subscriptions s JOIN api_keys k USING (key_id) "
-        f"WHERE s.next_at <= now() AND {_VALID} "
+        f"WHERE s.next_at <= now() AND {IS_VALID} "
         "AND EXISTS (SELECT FROM deliveries d WHERE d.subscription_id = s.subscription_id)"
     )
     return [Recipient(Subscription(*row[:7]), row[7]) for row in rows]

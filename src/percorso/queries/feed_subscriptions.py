@@ -9,6 +9,7 @@ from asyncpg.pgproto.pgproto import UUID
 
 from percorso.errors import NotFound
 from percorso.queries import cursor
+from percorso.queries.api_keys import IS_VALID
 from percorso.queries.cursor import Page
 from percorso.queries.feed import SIZE, Position, unpacked
 from percorso.storage.database import ReadSession
@@ -113,7 +114,7 @@ async def due(session: ReadSession) -> list[FeedSubscription]:
     """Those that may be told something now. Reads all there are: they are few."""
     rows = await session.fetch(
         f"SELECT {_COLUMNS} FROM subscriptions s JOIN api_keys k USING (key_id) "
-        "WHERE s.protocol = $1 AND s.paused IS NULL AND s.next_at <= now() AND k.revoked_at IS NULL",
+        f"WHERE s.protocol = $1 AND s.paused IS NULL AND s.next_at <= now() AND {IS_VALID}",
         PROTOCOL,
     )
     return [FeedSubscription(*row) for row in rows]
