@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version
 from typing import Any
 
@@ -22,9 +22,12 @@ from percorso.http.recorder import Recorder
 from percorso.http.routing import Direct
 from percorso.http.services import Services
 from percorso.ingest.erase import Eraser
+from percorso.ingest.event_schemas import EventSchemas
 from percorso.ingest.identity import Identifiers
 from percorso.ingest.pipeline import Pipeline
+from percorso.ingest.schema_counts import SchemaCounts
 from percorso.ingest.writer import Writer
+from percorso.queries import event_schemas
 from percorso.queries.retention import Policy
 from percorso.settings import Settings
 from percorso.storage import api_keys, database, deployment, schema
@@ -127,10 +130,13 @@ async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) ->
         async def connect() -> WriteSession:
             return WriteSession(await database.connect(url, settings, name="percorso-writer"))
 
+        schemas = EventSchemas(partial(event_schemas.load, engine), settings.schema_cache_seconds)
+        counts = SchemaCounts(engine, schemas)
         recorder = Recorder(engine, settings.audit_reads)
         writer = writer_class(connect, settings, identifiers, generation=this.generation)
         await writer.start()
         await recorder.start()
+        await counts.start()
         try:
             yield Services(
                 settings=settings,
@@ -139,7 +145,9 @@ async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) ->
                 deployment=this,
                 identifiers=identifiers,
                 writer=writer,
-                pipeline=Pipeline(settings, this, identifiers, writer),
+                pipeline=Pipeline(settings, this, identifiers, writer, schemas),
+                schemas=schemas,
+                schema_counts=counts,
                 keys=Keys(engine, settings.key_cache_seconds),
                 recorder=recorder,
                 eraser=Eraser(engine, this, identifiers),
@@ -150,6 +158,7 @@ async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) ->
         finally:
             await writer.stop()
             await recorder.stop()
+            await counts.stop()
             _log.info("stopped; everything taken is committed")
     finally:
         await analytics.close()

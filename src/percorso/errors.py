@@ -17,6 +17,7 @@ PercorsoError
 ├── CannotRestore               409  a suspicion is not about an identifier that could be restored
 ├── CannotMergeTouchpoints      409  a touchpoint cannot count as the other, or does not count as another
 ├── Decided                     409  a suspicion was decided otherwise before
+├── Outdated                    412  it was changed since the caller read it
 ├── Unavailable                 503  nothing was taken; repeat after `retry_after`
 │   └── TooMuch                 503  analytics that took too long; a narrower question may be answered
 └── StartupError                 —   the service cannot start, or a command cannot run; the message says what to do
@@ -164,6 +165,12 @@ class Decided(PercorsoError):
     """A suspicion was decided otherwise before."""
 
     code, status, title = "decided", HTTPStatus.CONFLICT, "Decided before"
+
+
+class Outdated(PercorsoError):
+    """What is to be changed is not what the caller read, as `If-Match` says."""
+
+    code, status, title = "outdated", HTTPStatus.PRECONDITION_FAILED, "Changed since it was read"
 
 
 class Unavailable(PercorsoError):

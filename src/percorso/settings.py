@@ -111,6 +111,9 @@ class Settings(BaseSettings):
     )
     shared_days: PositiveInt = Field(7, description="The days over which `PERCORSO_SHARED_CUSTOMERS` counts.")
     key_cache_seconds: PositiveInt = Field(5, description="How long a revoked key may still work in a running process.")
+    schema_cache_seconds: PositiveInt = Field(
+        5, description="How long a running process may check interactions by schemas that were changed elsewhere."
+    )
     audit_reads: float = Field(
         1, ge=0, le=1, description="The fraction of reads of a single customer that the audit log names; 0 is none."
     )

@@ -52,6 +52,15 @@ NEEDED = {
     "read_contact_quality": "read",
     "read_rejected": "read",
     "read_rejected_item": "read",
+    "read_schemas": "read",
+    "read_schema": "read",
+    "read_schema_versions": "read",
+    "read_schema_version": "read",
+    "read_schema_report": "read",
+    "check_schema": "read",
+    "put_schema": "admin",
+    "delete_schema": "admin",
+    "activate_schema": "admin",
     "create_party_interaction": "ingest",
     "read_party_interaction": "read",
     "list_party_interactions": "read",
@@ -132,6 +141,7 @@ async def test_every_route_wants_a_valid_key_of_the_right_scope_and_else_says_no
         [suspected] = await items_at(client, "/v1/identity/suspected")
         await store(client, make(customer={"email": "beppe@example.com"}))
         erased = (await client.delete("/v1/customers/email:beppe@example.com")).json()
+        assert (await client.put("/v1/schemas/fax/read", json={"schema": {}})).status_code == 201
         keys = {scope: (await new_key(client, scope))["key"] for scope in SCOPES}
         callback = {"callback": "https://8.8.8.8/"}
         hub = (await client.post("/tmf-api/partyInteraction/v4/hub", json=callback)).json()["id"]
@@ -142,6 +152,9 @@ async def test_every_route_wants_a_valid_key_of_the_right_scope_and_else_says_no
             "{slug}": "shop",
             "{name}": "everyone",
             "{call}": "batch",
+            "{channel}": "fax",
+            "{kind}": "read",
+            "{version}": "1",
             "{rejection_id}": rejected["rejection_id"],
             "{suspicion_id}": suspected["suspicion_id"],
             "{erasure_id}": erased["erasure_id"],

@@ -13,8 +13,10 @@ from percorso.http.access import Keys
 from percorso.http.analysing import Analysis, Places
 from percorso.http.recorder import Recorder
 from percorso.ingest.erase import Eraser
+from percorso.ingest.event_schemas import EventSchemas
 from percorso.ingest.identity import Identifiers
 from percorso.ingest.pipeline import Pipeline
+from percorso.ingest.schema_counts import SchemaCounts
 from percorso.ingest.writer import Writer
 from percorso.queries.retention import Policy
 from percorso.queries.rollups import Kept
@@ -43,6 +45,8 @@ class Services:
     identifiers: Identifiers
     writer: Writer
     pipeline: Pipeline
+    schemas: EventSchemas
+    schema_counts: SchemaCounts
     keys: Keys
     recorder: Recorder
     eraser: Eraser

@@ -50,6 +50,7 @@ _ERRORS = {
     406: "None of the media types in `Accept` is offered; `offered` says which are.",
     408: "The body arrived too slowly.",
     409: "It stands against what is there: see `code`.",
+    412: "It was changed since it was read.",
     413: "The body is too large.",
     415: "The body's encoding is not read.",
     422: "Something is to be mended; `errors` says what.",
