@@ -56,6 +56,8 @@ _SENTENCES: Final[Mapping[str, str]] = {
 }
 _ELSEWISE: Final = "does not fit the schema"
 _UNEVALUATED: Final = "Unevaluated "
+_FALSE: Final = "False schema "
+"""How errors begin that cannot be told from others by the keyword."""
 _CHOICES: Final = frozenset({"anyOf", "oneOf"})
 
 
@@ -121,19 +123,19 @@ def _told(schema: Mapping[str, Any], document: Any, error: "jsonschema_rs.Evalua
     path = _path(error["instanceLocation"], document)
     said, keyword = _keyword(schema, steps)
     choice = ", to be of one of the forms that are allowed" if _CHOICES.intersection(steps[:-1]) else ""
-    if keyword == "required":
+    if keyword == "additionalProperties" and said is False:
+        yield from _additional(schema, steps, place, path, _at(document, path))
+    elif "propertyNames" in steps:
+        told = "" if said is False else f": it {_sentence(keyword, said)}"
+        yield Fault(place, path, f"has a member whose name is not allowed{told}{choice}")
+    elif error["error"].startswith(_FALSE):
+        yield Fault(place, path, f"is not allowed{choice}")
+    elif keyword == "required":
         value = _at(document, path)
         missing = [(index, name) for index, name in enumerate(said) if name not in value]
         yield from (Fault(f"{place}/{index}", (*path, name), f"is required{choice}") for index, name in missing)
     elif keyword == "dependentRequired":
         yield from _dependent(said, place.rpartition("/")[0], path, _at(document, path), choice)
-    elif keyword == "additionalProperties" and said is False:
-        yield from _additional(schema, steps, place, path, _at(document, path))
-    elif "propertyNames" in steps:
-        told = "" if said is False else f": it {_sentence(keyword, said)}"
-        yield Fault(place, path, f"has a member whose name is not allowed{told}{choice}")
-    elif said is False:
-        yield Fault(place, path, f"is not allowed{choice}")
     else:
         yield Fault(place, path, f"{_sentence(keyword, said)}{choice}")
 
