@@ -7,7 +7,7 @@ from typing import Any
 import jiter
 import jsonschema
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, given, reject, settings
 from hypothesis import strategies as st
 
 from percorso.errors import InvalidRequest
@@ -85,7 +85,12 @@ def bound(schema: Schema) -> Schema:
 @settings(phases=[phase for phase in Phase if phase not in {Phase.shrink, Phase.explain}])  # that would take minutes
 @given(schema=_schemas(_INNER).map(bound), document=_DOCUMENTS)
 def test_a_schema_judges_as_another_implementation_does_and_says_where(schema: Schema, document: Any) -> None:
-    taken = compiled(schema)
+    try:
+        taken = compiled(schema)
+    except InvalidRequest as refused:
+        if "too much to check" in refused.problems[0].detail:
+            reject()
+        raise
     raw = json.dumps(document).encode()
     other = jsonschema.Draft202012Validator(schema)
     valid = taken.validator.is_valid(jiter.from_json(raw))
