@@ -150,3 +150,11 @@ async def test_an_interaction_that_was_stored_before_is_checked_when_it_is_sent_
     await put(services, AGENT, mode="report")
     await services.schemas.forget()
     assert await statuses(services, sent) == ["duplicate"]
+
+
+async def test_what_fits_is_counted_too(services: Services, database: Database, make: Make) -> None:
+    await put(services, AGENT)
+    await statuses(services, make(agent="a"))
+    await services.schema_counts.write()
+    assert await database.fetchval("SELECT checked - reported - refused FROM event_schema_tallies") == 1
+    assert await database.fetchval("SELECT count(*) FROM event_schema_faults") == 0
