@@ -149,11 +149,11 @@ async def test_an_update_of_what_was_changed_meanwhile_is_refused(client: httpx.
     tag = (await client.get(PHONE)).headers["etag"]
     assert tag == '"1-report"'
     assert (await client.get(PHONE, headers={"If-None-Match": tag})).status_code == 304
-    change = {"json": {"schema": {"required": ["agent"]}}, "headers": {"If-Match": tag}}
+    change: dict[str, Any] = {"json": {"schema": {"required": ["agent"]}}, "headers": {"If-Match": tag}}
     first = await client.put(PHONE, **change)
     assert (first.status_code, first.headers["etag"]) == (200, '"2-report"')
     check_problem(await client.put(PHONE, **change), 412, "outdated")
-    again = {"json": {"version": 1}, "headers": {"If-Match": tag}}
+    again: dict[str, Any] = {"json": {"version": 1}, "headers": {"If-Match": tag}}
     check_problem(await client.post(f"{PHONE}/activate", **again), 412, "outdated")
     check_problem(await client.delete(PHONE, headers={"If-Match": tag}), 412, "outdated")
     check_problem(

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -10,18 +11,25 @@ import pytest
 from percorso.errors import RejectedInteraction
 from percorso.http.services import Services
 from percorso.ingest.event_schemas import EventSchemas
+from percorso.interaction import CHANNELS, INTERACTION, MOMENTS
 from percorso.storage import event_schemas as store
 from percorso.storage.database import writing
 from percorso.storage.event_schemas import InForce, Mode, Version
 from support import Make
 from writing import Database, processes, statuses
 
+NEEDED = {"platform": "p", "network": "n", "location_id": "l", "site": "s", "order_id": "o"}
 AGENT = {"required": ["agent"]}
 
 
 async def put(services: Services, schema: dict[str, Any], *, kind: str = "*", mode: Mode = "enforce") -> None:
     async with writing(services.engine) as session:
         await store.put(session, "phone", kind, schema, mode=mode, by="t")
+
+
+def is_due(schemas: EventSchemas) -> bool:
+    """Asked anew each time."""
+    return schemas.due
 
 
 class Kept:
@@ -60,10 +68,10 @@ async def test_what_is_in_force_is_asked_for_once_for_all_and_its_text_once() ->
     kept = Kept()
     kept.in_force = [version(1, AGENT)]
     schemas = EventSchemas(kept.load, 60)
-    assert schemas.due
+    assert is_due(schemas)
     await asyncio.gather(*(schemas.refresh() for _ in range(10)))
     assert kept.asked == [[]]
-    assert not schemas.due
+    assert not is_due(schemas)
     held = schemas.of("phone", "call")
     await schemas.forget()
     assert kept.asked[1:] == [[Version("phone", "*", 1)]]
@@ -132,10 +140,10 @@ async def test_null_is_null_and_what_percorso_adds_is_not_there_yet() -> None:
     await schemas.refresh()
     checked = schemas.of("phone", None)
     assert checked is not None
-    checked.check(b'{"id": "1", "channel": "phone"}')
+    checked.check(b'{"id": "1", "channel": "phone"}', {"id": "1", "channel": "phone"})
     for raw, pointer in ((b'{"id": "1", "agent": null}', "/agent"), (b'{"agent": "a"}', "/id")):
         with pytest.raises(RejectedInteraction) as refused:
-            checked.check(raw)
+            checked.check(raw, json.loads(raw))
         assert [problem.pointer for problem in refused.value.problems] == [pointer]
 
 
@@ -158,3 +166,33 @@ async def test_what_fits_is_counted_too(services: Services, database: Database, 
     await services.schema_counts.write()
     assert await database.fetchval("SELECT checked - reported - refused FROM event_schema_tallies") == 1
     assert await database.fetchval("SELECT count(*) FROM event_schema_faults") == 0
+
+
+async def test_what_a_schema_says_of_moments_is_said_of_their_text(services: Services, make: Make) -> None:
+    for moments in (
+        {"properties": {"occurred_at": {"maxLength": 3}}},
+        {"properties": {"occurred_at": {"not": {"type": "string"}}}},
+        {"properties": {"occurred_at": {"pattern": "Z$"}}},
+        {"patternProperties": {"_at$": {"maxLength": 3}}},
+        {"additionalProperties": {"maxLength": 24}},
+        {"unevaluatedProperties": {"maxLength": 24}},
+        {"allOf": [{"properties": {"details": True}, "additionalProperties": {"maxLength": 24}}]},
+    ):
+        await put(services, moments)
+        await services.schemas.forget()
+        assert await statuses(services, make(), make(occurred_at="2026-03-01T00:00:00+00:00")) == ["rejected"] * 2
+    await put(services, {"properties": {"occurred_at": {"pattern": "^2026.*00$"}}})
+    await services.schemas.forget()
+    assert await statuses(services, make()) == ["stored"]
+
+
+def test_every_member_that_is_validated_to_a_moment_is_known() -> None:
+    found = set()
+    for channel in CHANNELS:
+        details = {"invited_at": "2026-03-01T00:00:00Z", **NEEDED}
+        sent = {"source": "t", "channel": channel, "customer": {"a": "b"}, "details": details}
+        sent |= dict.fromkeys(("occurred_at", "ended_at"), "2026-03-01T00:00:00Z")
+        validated = INTERACTION.validator.validate_json(json.dumps(sent))
+        for members in (validated, validated["details"]):
+            found |= {name for name, value in members.items() if isinstance(value, datetime)}
+    assert found == set(MOMENTS)

@@ -16,6 +16,7 @@ import msgspec
 
 from percorso.errors import InvalidRequest, Problem
 from percorso.ingest.document import MAX_PROBLEMS, Path, distinct
+from percorso.interaction import MOMENTS
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 MAX_BYTES: Final = 64 * 1024
@@ -58,11 +59,15 @@ _NO_PATTERN: Final = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class JsonSchema:
-    """A schema that was compiled. `document` is what was given, `work` how many schemas it consists of."""
+    """A schema that was compiled. `document` is what was given, `work` how many schemas it consists of.
+
+    `moments`: whether it may say something of the value of a moment, which a validated interaction has no more as text.
+    """
 
     document: Mapping[str, Any]
     validator: jsonschema_rs.Draft202012Validator
     work: int
+    moments: bool
 
 
 def compiled(document: Any) -> JsonSchema:
@@ -95,7 +100,7 @@ def compiled(document: Any) -> JsonSchema:
     except (jsonschema_rs.ValidationError, ValueError) as error:
         where = tuple(getattr(error, "instance_path", ()))
         raise _refusal(distinct([(where, _about(error))])) from None
-    return JsonSchema(document, validator, work)
+    return JsonSchema(document, validator, work, reading.moments)
 
 
 def _compile(document: dict[str, Any], pattern_bytes: int) -> jsonschema_rs.Draft202012Validator:
@@ -119,6 +124,8 @@ class _Reading:
     heights: dict[Path, int] = field(default_factory=dict)
     within: set[Path] = field(default_factory=set)
     """Those that are being read."""
+    moments: bool = False
+    """Whether any of them may be asked of a moment, or compare whole objects."""
     large: int = 0
     """Large patterns found so far: to compile one takes some ms."""
 
@@ -205,6 +212,7 @@ class _Reading:
         if any(isinstance(value, dict | list) for value in schema.get("enum", ())):
             # Simple values are found at once, others are compared one by one.
             work += len(schema["enum"])
+        self.moments |= _may_meet_a_moment(schema)
         if "pattern" in schema:
             work += self._pattern(schema["pattern"], (*path, "pattern"))
         for pattern in schema.get("patternProperties", ()):
@@ -219,6 +227,16 @@ class _Reading:
             if not _compiles(pattern, _LARGE_PATTERN):
                 self.problems.append((path, _NO_PATTERN))
         return _LARGE_PATTERN_WORK
+
+
+def _may_meet_a_moment(schema: dict[str, Any]) -> bool:
+    """Whether a schema may hand the value of a moment to one of those in it, or compares with lists or objects."""
+    return (
+        any(name in schema.get("properties", ()) for name in MOMENTS)
+        or bool(schema.get("patternProperties"))
+        or any(isinstance(schema.get(name), dict) for name in ("additionalProperties", "unevaluatedProperties"))
+        or any(isinstance(value, dict | list) for value in (schema.get("const"), *schema.get("enum", ())))
+    )
 
 
 def _compiles(pattern: str, size: int) -> bool:

@@ -147,7 +147,7 @@ class Pipeline:
         event = parse(raw, now=received_at, max_future=self._max_future, max_bytes=self._max_bytes)
         schema = self._schemas.of(event["channel"], event.get("kind"))
         if schema is not None:
-            schema.check(raw)
+            schema.check(raw, event)
         identifiers = self._identifiers.of(event["customer"])
         occurred_at = event.get("occurred_at")
         sender_id = event.get("id")
