@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from test_finding_plans import most_rows
+from test_finding_plans import indexes_of, most_rows
 from test_statements import plan_of, statements_read
 
 from percorso import ids
@@ -16,7 +16,7 @@ MANY = """
     SELECT md5(n::text)::uuid,
         (lpad(to_hex((extract(epoch FROM now()) * 1000)::bigint - (200000 - n) * 10), 12, '0')
             || '8000' || lpad(to_hex(n), 16, '0'))::uuid,
-        now(), 1, CASE n % 2 WHEN 0 THEN 'phone' ELSE 'web' END, 'call', 'inbound',
+        now(), 1 + n % 300, CASE n % 2 WHEN 0 THEN 'phone' ELSE 'web' END, 'call', 'inbound',
         '{"source": "test", "channel": "phone"}'
     FROM generate_series(1, 200000) AS n
 """
@@ -43,7 +43,8 @@ async def test_the_latest_of_a_kind_are_found_without_reading_the_table(database
         reads = [statement for statement in seen if "FROM interactions" in statement[0]]
         assert len(reads) == 1
         plan = await plan_of(database, reads[0], generic=False)
-        assert "Bitmap Index Scan" in plan, plan
+        # With few touchpoints Postgres 18 may skip through the other index.
+        assert indexes_of(plan) & {f"interactions_{NOW:%Y_%m}_id_idx", f"interactions_{NOW:%Y_%m}_touchpoint_id_id_idx"}
         assert "Seq Scan" not in plan, plan
         # Ten seconds have 1,000, and a range of the index has some thousand.
         assert most_rows(plan) < 20_000, plan
