@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from alembic import op
 
 revision: str = "20261128_0540"
-down_revision: str | None = "20261128_0520"
+down_revision: str | None = "20261128_0530"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 

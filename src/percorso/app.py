@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version
 from typing import Any
 
@@ -32,10 +32,13 @@ from percorso.http.services import Services
 from percorso.http.tokens import Tokens
 from percorso.http.traced import Traced
 from percorso.ingest.erase import Eraser
+from percorso.ingest.event_schemas import EventSchemas
 from percorso.ingest.identity import Identifiers
 from percorso.ingest.pipeline import Pipeline
+from percorso.ingest.schema_counts import SchemaCounts
 from percorso.ingest.writer import Writer
 from percorso.ops import tracing
+from percorso.queries import event_schemas
 from percorso.queries.retention import Policy
 from percorso.settings import Settings
 from percorso.storage import api_keys, database, deployment, schema
@@ -159,8 +162,6 @@ async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) ->
     policy = Policy.of(settings)
     engine = database.create_engine(url, settings)
     analytics = Places(url, settings)
-    # Whose key it is is asked on a connection of its own: reads that take all others must not hold up ingest.
-    asking = database.create_engine(url, settings.model_copy(update={"pool_size": 1}))
     if settings.tracing:
         tracing.start()
         tracing.observe(engine)
@@ -179,52 +180,71 @@ async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) ->
             tracing.watch(connection)
             return WriteSession(connection)
 
-        async def connect_rates() -> WriteSession:
-            return WriteSession(await database.connect(url, settings, name="percorso-rates"))
-
-        rates = Rates(connect_rates, settings)
+        schemas = EventSchemas(partial(event_schemas.load, engine), settings.schema_cache_seconds)
+        counts = SchemaCounts(engine, schemas)
         recorder = Recorder(engine, settings.audit_reads)
         news = News(engine, most=settings.feed_readers)
         writer = writer_class(connect, settings, identifiers, generation=this.generation)
         await writer.start()
         await recorder.start()
-        keys = Keys(asking, settings.key_cache_seconds)
-        last_used = LastUsed(engine, keys)
-        await last_used.start()
-        issuer = None if settings.jwt_issuer is None else IssuerKeys(settings)
+        await counts.start()
         try:
-            yield Services(
-                settings=settings,
-                engine=engine,
-                analytics=analytics,
-                deployment=this,
-                identifiers=identifiers,
-                writer=writer,
-                pipeline=Pipeline(settings, this, identifiers, writer),
-                keys=keys,
-                tokens=None if issuer is None else Tokens(settings, issuer, identifiers, salt=this.salt),
-                rates=rates,
-                recorder=recorder,
-                news=news,
-                eraser=Eraser(engine, this, identifiers),
-                exports=asyncio.Semaphore(exports.AT_ONCE),
-                policy=policy,
-                schema=schema.newest(),
-            )
+            async with _access(url, settings, engine, identifiers, salt=this.salt) as (keys, tokens, rates):
+                yield Services(
+                    settings=settings,
+                    engine=engine,
+                    analytics=analytics,
+                    deployment=this,
+                    identifiers=identifiers,
+                    writer=writer,
+                    pipeline=Pipeline(settings, this, identifiers, writer, schemas),
+                    schemas=schemas,
+                    schema_counts=counts,
+                    keys=keys,
+                    tokens=tokens,
+                    rates=rates,
+                    recorder=recorder,
+                    news=news,
+                    eraser=Eraser(engine, this, identifiers),
+                    exports=asyncio.Semaphore(exports.AT_ONCE),
+                    policy=policy,
+                    schema=schema.newest(),
+                )
         finally:
             await news.stop()
-            if issuer is not None:
-                await issuer.close()
             await writer.stop()
             await recorder.stop()
-            await last_used.stop()
-            await rates.close()
+            await counts.stop()
             _log.info("stopped; everything taken is committed")
     finally:
         await analytics.close()
-        await asking.dispose()
         await engine.dispose()
         await tracing.stop()
+
+
+@asynccontextmanager
+async def _access(
+    url: str, settings: Settings, engine: AsyncEngine, identifiers: Identifiers, *, salt: bytes
+) -> AsyncIterator[tuple[Keys, Tokens | None, Rates]]:
+    """Who may call, and how much."""
+
+    async def connect() -> WriteSession:
+        return WriteSession(await database.connect(url, settings, name="percorso-rates"))
+
+    # Whose key it is is asked on a connection of its own: reads that take all others must not hold up ingest.
+    asking = database.create_engine(url, settings.model_copy(update={"pool_size": 1}))
+    keys, rates = Keys(asking, settings.key_cache_seconds), Rates(connect, settings)
+    last_used = LastUsed(engine, keys)
+    issuer = None if settings.jwt_issuer is None else IssuerKeys(settings)
+    await last_used.start()
+    try:
+        yield keys, None if issuer is None else Tokens(settings, issuer, identifiers, salt=salt), rates
+    finally:
+        if issuer is not None:
+            await issuer.close()
+        await last_used.stop()
+        await rates.close()
+        await asking.dispose()
 
 
 def workers_of(services: Services) -> Sequence[Worker]:

@@ -20,6 +20,7 @@ PercorsoError
 ├── Decided                     409  a suspicion was decided otherwise before
 ├── TooManyRequests             429  the key may not send so much; repeat after `retry_after`
 ├── CursorGone                  410  the feed does not go back as far as a cursor
+├── Outdated                    412  it was changed since the caller read it
 ├── Unavailable                 503  nothing was taken; repeat after `retry_after`
 │   └── TooMuch                 503  analytics that took too long; a narrower question may be answered
 └── StartupError                 —   the service cannot start, or a command cannot run; the message says what to do
@@ -189,6 +190,12 @@ class CursorGone(PercorsoError):
     """The feed cannot go on from a cursor: the commit log that followed it is gone, or never was in this database."""
 
     code, status, title = "cursor_gone", HTTPStatus.GONE, "The feed does not go back so far"
+
+
+class Outdated(PercorsoError):
+    """What is to be changed is not what the caller read, as `If-Match` says."""
+
+    code, status, title = "outdated", HTTPStatus.PRECONDITION_FAILED, "Changed since it was read"
 
 
 class Unavailable(PercorsoError):

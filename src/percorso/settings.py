@@ -215,6 +215,9 @@ class Settings(BaseSettings):
     key_burst: PositiveInt | None = Field(
         None, description="How many of those may gather and be sent at once. Unset: those of ten seconds."
     )
+    schema_cache_seconds: PositiveInt = Field(
+        5, description="How long a running process may check interactions by schemas that were changed elsewhere."
+    )
     audit_reads: float = Field(
         1, ge=0, le=1, description="The fraction of reads of a single customer that the audit log names; 0 is none."
     )

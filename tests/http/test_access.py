@@ -65,6 +65,15 @@ NEEDED = {
     "count_rejected": "read",
     "replay_rejected": "write",
     "dismiss_rejected": "write",
+    "read_schemas": "read",
+    "read_schema": "read",
+    "read_schema_versions": "read",
+    "read_schema_version": "read",
+    "read_schema_report": "read",
+    "check_schema": "read",
+    "put_schema": "admin",
+    "delete_schema": "admin",
+    "activate_schema": "admin",
     "create_party_interaction": "ingest",
     "read_party_interaction": "read",
     "list_party_interactions": "read",
@@ -211,6 +220,7 @@ async def test_every_route_wants_a_key_or_a_token_of_the_right_scope_and_else_sa
         [suspected] = await items_at(client, "/v1/identity/suspected")
         await store(client, make(customer={"email": "beppe@example.com"}))
         erased = (await client.delete("/v1/customers/email:beppe@example.com")).json()
+        assert (await client.put("/v1/schemas/fax/read", json={"schema": {}})).status_code == 201
         callback = {"callback": "https://8.8.8.8/"}
         hub = (await client.post("/tmf-api/partyInteraction/v4/hub", json=callback)).json()["id"]
         subscription = (await client.post("/v1/subscriptions", json={"url": "http://127.0.0.1:1/"})).json()["id"]
@@ -221,6 +231,9 @@ async def test_every_route_wants_a_key_or_a_token_of_the_right_scope_and_else_sa
             "{slug}": "shop",
             "{name}": "everyone",
             "{call}": "batch",
+            "{channel}": "fax",
+            "{kind}": "read",
+            "{version}": "1",
             "{rejection_id}": rejected["rejection_id"],
             "{suspicion_id}": suspected["suspicion_id"],
             "{erasure_id}": erased["erasure_id"],

@@ -141,11 +141,15 @@ async def test_the_examples_in_the_document_are_taken(client: httpx.AsyncClient)
         ("PUT", "/v1/touchpoints/{slug}", 201),
         ("POST", "/v1/keys", 201),
         ("PUT", "/v1/segments/{name}", 201),
+        ("PUT", "/v1/schemas/{channel}/{kind}", 201),
+        ("POST", "/v1/schemas/{channel}/{kind}/activate", 200),
+        ("POST", "/v1/schemas/{channel}/{kind}/check", 200),
         ("PUT", "/v1/customers/{customer}/traits", 200),
         ("PUT", "/v1/customers/{customer}/consents", 200),
     ):
         [body] = OPERATIONS[f"{method} {path}"]["requestBody"]["content"]["application/json"]["schema"]["examples"]
         url = path.replace("{slug}", "a").replace("{name}", "a").replace("{customer}", "email:anna@example.com")
+        url = url.replace("{channel}", "phone").replace("{kind}", "*")
         assert (await client.request(method, url, json=body)).status_code == status
 
 
@@ -209,6 +213,25 @@ async def test_real_answers_are_what_the_document_says(client: httpx.AsyncClient
     check("GET /v1/retention", await client.get("/v1/retention"))
     check("GET /health/ready", await client.get("/health/ready"))
     check("GET /health/live", await client.get("/health/live"))
+
+
+async def test_real_answers_about_schemas_are_what_the_document_says(client: httpx.AsyncClient, make: Make) -> None:
+    one, path = "/v1/schemas/{channel}/{kind}", "/v1/schemas/phone/call"
+    await store(client, make(kind="call"))
+    body = {"schema": {"required": ["agent"]}}
+    check(f"PUT {one}", await client.put(path, json=body))
+    check(f"PUT {one}", await client.put(path, json=body))
+    check(f"PUT {one}", await client.put(path, json={"schema": {"type": 1}}))
+    check(f"PUT {one}", await client.put(path, json=body, headers={"If-Match": "x"}))
+    check(f"GET {one}", await client.get(path))
+    check("GET /v1/schemas", await client.get("/v1/schemas"))
+    check(f"GET {one}/versions", await client.get(f"{path}/versions"))
+    check(f"GET {one}/versions/{{version}}", await client.get(f"{path}/versions/1"))
+    check(f"POST {one}/activate", await client.post(f"{path}/activate", json={"version": 1}))
+    check(f"POST {one}/check", await client.post(f"{path}/check", json={}))
+    check(f"POST {one}/check", await client.post(f"{path}/check", json=body))
+    check(f"GET {one}/report", await client.get(f"{path}/report"))
+    check(f"GET {one}", await client.get("/v1/schemas/fax/call"))
 
 
 async def test_real_answers_about_events_are_what_the_document_says(client: httpx.AsyncClient) -> None:

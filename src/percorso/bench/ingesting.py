@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Final, Literal
 
 from percorso.bench.place import Place
+from percorso.bench.schemas import enforce, forget
 from percorso.bench.server import TWO_WORKERS
 from percorso.bench.sides import Options, Pair, copy, pair, post, rounds, servers
 
@@ -91,6 +92,18 @@ def segment(place: Place, options: Options) -> Iterator[Pair]:
                 post(place, server, kind, source, connections=BATCH_CONNECTIONS, seconds=seconds, batch=_CALLS)
                 for kind, source in _SEGMENT_SIDES
             )
+            if counts:
+                yield pair(ours, held.figure, held)
+
+
+def schemas(place: Place, options: Options) -> Iterator[Pair]:
+    """Batches that are checked by a schema for each of their kinds, which all of them fit, against no schemas."""
+    with servers(place, "percorso") as (server,):
+        for seconds, counts in rounds(options):
+            enforce(place, server)
+            ours = post(place, server, "batch", "bench-schemas", connections=BATCH_CONNECTIONS, seconds=seconds)
+            forget(place, server)
+            held = post(place, server, "batch", "bench-schemas", connections=BATCH_CONNECTIONS, seconds=seconds)
             if counts:
                 yield pair(ours, held.figure, held)
 

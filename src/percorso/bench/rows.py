@@ -7,7 +7,7 @@ from functools import partial
 from typing import Final
 
 from percorso.bench import touchpoints
-from percorso.bench.ingesting import batch, duplicates, memory, ndjson, segment, single, tail, workers
+from percorso.bench.ingesting import batch, duplicates, memory, ndjson, schemas, segment, single, tail, workers
 from percorso.bench.journeys import ingest_grown, journey, journey_grown, journey_long, journey_many, merge, summary
 from percorso.bench.preload import TOUCHPOINT_DAYS
 from percorso.bench.row import Row
@@ -19,6 +19,7 @@ _ALL: Final = (
     Row("batch", "batches of 1,000", "bare COPY", 0.50, batch),
     Row("ndjson", "one NDJSON stream", "bare COPY", 0.50, ndjson, reach_mib=300),
     Row("segment", "batches of 100 Segment calls", "as many interactions in batches of 100", 0.60, segment),
+    Row("schemas", "batches of 1,000, a schema enforced", "the same without a schema", 0.90, schemas),
     Row("duplicates", "the same batches again", "their first sending", 0.5, duplicates),
     Row(
         "journey",

@@ -136,9 +136,9 @@ def _following(request: Request, next_cursor: str, by: str) -> str:
     return f"{path}?{urlencode([*query, (by, next_cursor)])}"
 
 
-def tagged(request: Request, answer: Response) -> Response:
-    """The answer with an ETag over its body, or 304 where that is what the caller has."""
-    tag = f'"{blake2b(answer.body, digest_size=16).hexdigest()}"'
+def tagged(request: Request, answer: Response, *, tag: str | None = None) -> Response:
+    """The answer with an ETag, which is one over its body unless given, or 304 where that is what the caller has."""
+    tag = f'"{tag or blake2b(answer.body, digest_size=16).hexdigest()}"'
     headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
     if "link" in answer.headers:
         headers["Link"] = answer.headers["link"]

@@ -16,8 +16,10 @@ from percorso.http.rates import Rates
 from percorso.http.recorder import Recorder
 from percorso.http.tokens import Tokens
 from percorso.ingest.erase import Eraser
+from percorso.ingest.event_schemas import EventSchemas
 from percorso.ingest.identity import Identifiers
 from percorso.ingest.pipeline import Pipeline
+from percorso.ingest.schema_counts import SchemaCounts
 from percorso.ingest.writer import Writer
 from percorso.queries.retention import Policy
 from percorso.queries.rollups import Kept
@@ -47,6 +49,8 @@ class Services:
     identifiers: Identifiers
     writer: Writer
     pipeline: Pipeline
+    schemas: EventSchemas
+    schema_counts: SchemaCounts
     keys: Keys
     tokens: Tokens | None
     rates: Rates

@@ -32,7 +32,7 @@ from percorso.storage.interactions import sender_of
 from percorso.storage.personal import PLACES
 from percorso.storage.rejected import new_id
 
-_ANONYMOUS: Final = "erased"
+ANONYMOUS: Final = "erased"
 """The source of what is left of an erased interaction."""
 _LATER: Final = timedelta(microseconds=1)
 """A transaction has one row of the commit log for each moment."""
@@ -226,9 +226,9 @@ def _anonymous(salt: bytes, gone: Gone) -> Anonymous:
     token = secrets.token_hex(16)
     hour_ms = ids.occurred_ms(gone.interaction_id.bytes) // commits.HOUR_MS * commits.HOUR_MS
     hour = ids.from_unix_ms(hour_ms)
-    identity, key = ids.identity_id(salt, "anonymous_id", token), ids.dedup_key(salt, _ANONYMOUS, token)
+    identity, key = ids.identity_id(salt, "anonymous_id", token), ids.dedup_key(salt, ANONYMOUS, token)
     said = {
-        "source": _ANONYMOUS,
+        "source": ANONYMOUS,
         "id": token,
         "occurred_at": hour.isoformat().replace("+00:00", "Z"),
         "channel": gone.channel,

@@ -18,6 +18,7 @@ from percorso.formats.splitting import Line, Oversized
 from percorso.ingest import quarantine
 from percorso.ingest.allowed import Allowed, forbidden
 from percorso.ingest.consent import said_by, status_of
+from percorso.ingest.event_schemas import EventSchemas
 from percorso.ingest.identity import Identifiers
 from percorso.ingest.reasons import code, reasons
 from percorso.ingest.validate import parse
@@ -36,10 +37,18 @@ _outcome_of: Final = attrgetter("status", "erased", "forbidden")
 class Pipeline:
     """Takes interactions as bytes and answers with verdicts; one a process."""
 
-    def __init__(self, settings: Settings, deployment: Deployment, identifiers: Identifiers, writer: Writer) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        deployment: Deployment,
+        identifiers: Identifiers,
+        writer: Writer,
+        schemas: EventSchemas | None = None,
+    ) -> None:
         self._salt = deployment.salt
         self._identifiers = identifiers
         self._writer = writer
+        self._schemas = schemas or EventSchemas()
         self._max_future = timedelta(seconds=settings.max_future_seconds)
         self._max_bytes = settings.max_event_bytes
 
@@ -64,6 +73,8 @@ class Pipeline:
         Returns after the commit. With `wait`, waits for room in the writer's queue; else raises Unavailable where there
         is none. Whatever is raised, nothing that was not committed has been acknowledged.
         """
+        if self._schemas.due:
+            await self._schemas.refresh()
         received_at = datetime.now(UTC)
         rows: list[Row] = []
         rejections: dict[int, Rejection] = {}
@@ -161,6 +172,9 @@ class Pipeline:
     def row(self, raw: bytes, received_at: datetime) -> Row:
         """This interaction, ready to be stored; RejectedInteraction where it cannot be."""
         event = parse(raw, now=received_at, max_future=self._max_future, max_bytes=self._max_bytes)
+        schema = self._schemas.of(event["channel"], event.get("kind"))
+        if schema is not None:
+            schema.check(raw, event)
         identifiers = self._identifiers.of(event["customer"])
         occurred_at = event.get("occurred_at")
         sender_id = event.get("id")

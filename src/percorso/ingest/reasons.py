@@ -11,6 +11,7 @@
 | too_long, out_of_range | more characters or members than are taken; a number too low or too high |
 | not_a_moment, out_of_time | no date and time; one too far ahead or too long ago, or an end before its beginning |
 | identifier | the value is not one of its kind |
+| schema | a schema of the registry is enforced that it does not fit |
 | erased | it names someone who was erased |
 | database | the database refuses it |
 | invalid | anything else |
@@ -27,6 +28,7 @@ from typing import Final
 from percorso.errors import Problem
 
 CODES: Final[tuple[tuple[str, str], ...]] = (
+    ("schema", r"\(schema \S+, version \d+\)$"),
     ("malformed", "^is not (valid JSON|valid UTF-8|a call|text in)|byte order mark|^must be (UTF-8|base64)"),
     ("too_large", "bytes long; at most|^is larger than"),
     ("too_deep", "^is nested deeper|with a very long name"),

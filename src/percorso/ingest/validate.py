@@ -16,7 +16,7 @@ from percorso import details, interaction
 from percorso.errors import InvalidRequest, Problem, RejectedInteraction
 from percorso.ids import EPOCH_YEAR
 from percorso.ingest.document import Path, count_keys, distinct, read, repeats_a_key
-from percorso.interaction import CHANNELS, ENRICHMENT, INTERACTION, Enrichment, Feedback, Interaction
+from percorso.interaction import CHANNELS, ENRICHMENT, INTERACTION, MOMENTS, Enrichment, Feedback, Interaction
 
 _validate: Final[Callable[[bytes], Interaction]] = INTERACTION.validator.validate_json
 _validate_patch: Final[Callable[[bytes], Enrichment]] = ENRICHMENT.validator.validate_json
@@ -25,7 +25,6 @@ _FIRST_MOMENT: Final = datetime(EPOCH_YEAR, 1, 1, tzinfo=UTC)
 _LONGEST_WORD: Final = 64
 _WHITE_SPACE: Final = b" \t\r\n"
 _OPEN: Final = ("details", "attributes", "source_fields")
-_MOMENTS: Final = ("occurred_at", "ended_at", "invited_at")
 _FIELDS: Final = tuple(interaction.PhoneInteraction.__annotations__)
 _PATCHABLE: Final = ", ".join(Enrichment.__annotations__)
 _CHANNEL_LIST: Final = ", ".join(CHANNELS)
@@ -127,7 +126,7 @@ def sentence(error: ErrorDetails) -> str:
     context = error.get("ctx", {})
     if error["type"] == "string_pattern_mismatch":
         return PATTERNS.get(context["pattern"], error["msg"])
-    if error["type"] == "string_type" and error["loc"][-1] in _MOMENTS:
+    if error["type"] == "string_type" and error["loc"][-1] in MOMENTS:
         return _NOT_A_MOMENT
     known = SENTENCES.get(error["type"])
     return error["msg"] if known is None else known.format(**context)

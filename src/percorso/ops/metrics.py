@@ -7,6 +7,11 @@ from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.metrics import MetricWrapperBase
 
 INTERACTIONS = Counter("percorso_interactions", "Interactions taken in, by verdict.", ["status"])
+SCHEMA_FAILURES = Counter(
+    "percorso_schema_failures",
+    "Interactions that did not fit the schema of their channel and kind, by its mode; one for all kinds has kind *.",
+    ["channel", "kind", "mode"],
+)
 COMMIT_SECONDS = Histogram(
     "percorso_commit_seconds",
     "Time of one group commit, seconds.",

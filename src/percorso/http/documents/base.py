@@ -51,6 +51,7 @@ _ERRORS = {
     408: "The body arrived too slowly.",
     409: "It stands against what is there: see `code`.",
     410: "The feed does not go back so far.",
+    412: "It was changed since it was read.",
     413: "The body is too large.",
     415: "The body's encoding is not read.",
     422: "Something is to be mended; `errors` says what.",
