@@ -162,6 +162,8 @@ async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) ->
     policy = Policy.of(settings)
     engine = database.create_engine(url, settings)
     analytics = Places(url, settings)
+    # Keys and schemas are asked for on a connection of their own: reads that take all others must not hold up ingest.
+    asking = database.create_engine(url, settings.model_copy(update={"pool_size": 1}))
     if settings.tracing:
         tracing.start()
         tracing.observe(engine)
@@ -180,7 +182,7 @@ async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) ->
             tracing.watch(connection)
             return WriteSession(connection)
 
-        schemas = EventSchemas(partial(event_schemas.load, engine), settings.schema_cache_seconds)
+        schemas = EventSchemas(partial(event_schemas.load, asking), settings.schema_cache_seconds)
         counts = SchemaCounts(engine, schemas)
         recorder = Recorder(engine, settings.audit_reads)
         news = News(engine, most=settings.feed_readers)
@@ -189,7 +191,7 @@ async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) ->
         await recorder.start()
         await counts.start()
         try:
-            async with _access(url, settings, engine, identifiers, salt=this.salt) as (keys, tokens, rates):
+            async with _access(url, settings, engine, asking, identifiers, salt=this.salt) as (keys, tokens, rates):
                 yield Services(
                     settings=settings,
                     engine=engine,
@@ -218,21 +220,20 @@ async def serving(settings: Settings, *, writer_class: type[Writer] = Writer) ->
             _log.info("stopped; everything taken is committed")
     finally:
         await analytics.close()
+        await asking.dispose()
         await engine.dispose()
         await tracing.stop()
 
 
 @asynccontextmanager
 async def _access(
-    url: str, settings: Settings, engine: AsyncEngine, identifiers: Identifiers, *, salt: bytes
+    url: str, settings: Settings, engine: AsyncEngine, asking: AsyncEngine, identifiers: Identifiers, *, salt: bytes
 ) -> AsyncIterator[tuple[Keys, Tokens | None, Rates]]:
     """Who may call, and how much."""
 
     async def connect() -> WriteSession:
         return WriteSession(await database.connect(url, settings, name="percorso-rates"))
 
-    # Whose key it is is asked on a connection of its own: reads that take all others must not hold up ingest.
-    asking = database.create_engine(url, settings.model_copy(update={"pool_size": 1}))
     keys, rates = Keys(asking, settings.key_cache_seconds), Rates(connect, settings)
     last_used = LastUsed(engine, keys)
     issuer = None if settings.jwt_issuer is None else IssuerKeys(settings)
@@ -244,7 +245,6 @@ async def _access(
             await issuer.close()
         await last_used.stop()
         await rates.close()
-        await asking.dispose()
 
 
 def workers_of(services: Services) -> Sequence[Worker]:

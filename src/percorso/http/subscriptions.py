@@ -20,7 +20,7 @@ from percorso.http.documents.subscriptions import (
     DeadLetters,
     NewSecret,
     NewSubscription,
-    Replayed,
+    ReplayBegun,
     SubscriptionDocument,
     Subscriptions,
     Tested,
@@ -261,7 +261,7 @@ async def read_dead_letters(
     "/{subscription_id}/replay",
     summary="Deliver again",
     response_class=Response,
-    responses=documented(Replayed, 404, 408, 410, 413, 415, says="It is delivered again from now on."),
+    responses=documented(ReplayBegun, 404, 408, 410, 413, 415, says="It is delivered again from now on."),
     openapi_extra=request_body(ReplayBody),
 )
 async def replay_subscription(

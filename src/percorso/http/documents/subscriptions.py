@@ -107,7 +107,7 @@ class Tested(BaseModel):
     status: int | None = Field(description="Of the answer; null where there was none.")
 
 
-class Replayed(BaseModel):
+class ReplayBegun(BaseModel):
     """What is delivered again."""
 
     model_config = like({"dead_letters": 3, "after": None})
