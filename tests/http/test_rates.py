@@ -307,3 +307,16 @@ async def test_ingest_of_one_costs_one(client: httpx.AsyncClient, make: Make) ->
     answers = [await client.post("/v1/interactions", json=make(), headers=limited) for _ in range(4)]
     assert [answer.status_code for answer in answers] == [201, 201, 201, 429]
     await store(client, make())
+
+
+async def test_who_came_with_a_token_and_is_long_gone_is_forgotten_and_no_key_is(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    key_id = UUID((await new_key(client, "read", rate=1))["id"])
+    session = WriteSession(database)
+    gone, lately = UUID(bytes(15) + b"1"), UUID(bytes(15) + b"2")
+    for each in (key_id, gone, lately):
+        await storage.lease(session, each, rate=1, burst=1, need=1, more=0)
+    await database.execute("UPDATE key_rates SET at = at - interval '8 days' WHERE key_id <> $1", lately)
+    await storage.forget(session)
+    assert {row["key_id"] for row in await database.fetch("SELECT key_id FROM key_rates")} == {key_id, lately}

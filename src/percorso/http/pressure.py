@@ -49,7 +49,7 @@ class Pressure:
         self._latest.append(max(late, full))
         before = self.level
         self.level = max(min(list(self._latest)[-_TO_RISE:]), min(self.level, max(self._latest)))
-        metrics.LOOP_LAG.set(lag)
+        metrics.LOOP_LATE.observe(lag)
         metrics.PRESSURE.set(self.level)
         if self.level != before:
             refused = sorted(group for group in SHED_AT if self.sheds(group))

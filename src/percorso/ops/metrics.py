@@ -30,7 +30,6 @@ SHED = Counter(
     "percorso_http_shed", "Requests refused since too many were in progress, by the group of their route.", ["group"]
 )
 BODY_BYTES = Gauge("percorso_http_body_bytes", "Bytes of request bodies in memory.", multiprocess_mode="livesum")
-LOOP_LAG = Gauge("percorso_event_loop_lag_seconds", "How late the event loop is, seconds.", multiprocess_mode="livemax")
 PRESSURE = Gauge(
     "percorso_pressure_level",
     "What is refused so that more important work is done: 0 nothing, 1 analytics and exports, 2 reads too.",

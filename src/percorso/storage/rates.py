@@ -41,6 +41,17 @@ def given(available: float, *, need: int, more: int) -> int:
     return 0 if available < 1 else max(need, min(need + more, int(available)))
 
 
+async def forget(session: WriteSession) -> None:
+    """Forget who came with a token and is not seen any more: what they may send has long gathered again.
+
+    Reads all there are: one a key, and one for each of those.
+    """
+    await session.execute(
+        "DELETE FROM key_rates r WHERE r.at < now() - interval '7 days' "
+        "AND NOT EXISTS (SELECT FROM api_keys k WHERE k.key_id = r.key_id)"
+    )
+
+
 async def lease(session: WriteSession, key_id: UUID, *, rate: float, burst: int, need: int, more: int) -> Lease:
     """Take `need` of what a key may send, which may be more than there is, and `more` where there is enough.
 

@@ -21,7 +21,7 @@ from percorso.ops import metrics
 from percorso.queries import retention as queries
 from percorso.queries.retention import Part, Policy, Read, Span
 from percorso.settings import Settings
-from percorso.storage import database, deployment, dropping, retention
+from percorso.storage import database, deployment, dropping, rates, retention
 from percorso.storage.database import ReadSession, WriteSession
 from percorso.storage.dropping import Leaving
 from percorso.workers.runtime import Worker
@@ -120,6 +120,7 @@ class _Run:
             async with aclosing(retention.delete_rejected(self.writer, before)) as deleted:
                 async for number in _rested(deleted):
                     self._count("rejected", number)
+        await rates.forget(self.writer)
         for day in await queries.commit_days(self.reader, self.policy, self.now):
             await self._drop("commits", day)
         done = self.outcome

@@ -1,4 +1,4 @@
-"""What each process feels of itself, every second: its memory, its pools, and how late it comes to what it is to do."""
+"""What each process feels of itself, every second: its memory, its pools, what waits for the audit log."""
 
 import asyncio
 import contextlib
@@ -37,7 +37,6 @@ async def felt(
 
 
 async def _feel(pools: Mapping[str, AsyncEngine], audit_waiting: Callable[[], int]) -> None:
-    clock = asyncio.get_running_loop().time
     computed = 0.0
     while True:
         for name, engine in pools.items():
@@ -53,9 +52,7 @@ async def _feel(pools: Mapping[str, AsyncEngine], audit_waiting: Callable[[], in
         if _FILES.is_dir():
             metrics.PROCESS_FILES.set(sum(1 for _ in _FILES.iterdir()))
         metrics.PROCESS_FILES_LIMIT.set(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
-        due = clock() + _EVERY_SECONDS
         await asyncio.sleep(_EVERY_SECONDS)
-        metrics.LOOP_LATE.observe(max(clock() - due, 0.0))
 
 
 def _resident(usage: resource.struct_rusage) -> int:
