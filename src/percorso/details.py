@@ -5,7 +5,7 @@ typed, and may be absent or null unless required.
 """
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, Required
+from typing import Annotated, Any, Final, Literal, Required
 
 from pydantic import ConfigDict, Field, FiniteFloat, GetPydanticSchema, WithJsonSchema, with_config
 from pydantic_core import core_schema
@@ -13,6 +13,9 @@ from typing_extensions import TypedDict
 
 MOMENT_PATTERN = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})$"
 CURRENCY_PATTERN = r"^[A-Z]{3}$"
+
+MOMENTS: Final = ("occurred_at", "ended_at", "invited_at")
+"""The members that are moments: once validated they are no text any more. The last is one of `details`."""
 
 SentimentLabel = Literal["positive", "neutral", "negative", "mixed"]
 Metric = Literal["nps", "csat", "ces", "stars", "thumbs", "other"]

@@ -88,9 +88,6 @@ LANGUAGE_PATTERN = r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$"
 IDENTIFIER_PATTERN = r"[^\s\x1c-\x1f]"
 """At least one character that is not white space."""
 
-MOMENTS: Final = ("occurred_at", "ended_at", "invited_at")
-"""The members that are moments: once validated they are no text any more. The last is one of `details`."""
-
 Source = Annotated[str, Field(min_length=1, max_length=128)]
 Kind = Annotated[str, Field(max_length=64, pattern=KIND_PATTERN)]
 TouchpointSlug = Annotated[str, Field(max_length=128, pattern=TOUCHPOINT_PATTERN)]

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from percorso.details import MOMENTS
 from percorso.errors import RejectedInteraction
 from percorso.http.services import Services
 from percorso.ingest.event_schemas import EventSchemas
-from percorso.interaction import CHANNELS, INTERACTION, MOMENTS
+from percorso.interaction import CHANNELS, INTERACTION
 from percorso.storage import event_schemas as store
 from percorso.storage.database import writing
 from percorso.storage.event_schemas import InForce, Mode, Version

@@ -14,9 +14,9 @@ from urllib.parse import unquote
 import jsonschema_rs
 import msgspec
 
+from percorso.details import MOMENTS
 from percorso.errors import InvalidRequest, Problem
 from percorso.ingest.document import MAX_PROBLEMS, Path, distinct
-from percorso.interaction import MOMENTS
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 MAX_BYTES: Final = 64 * 1024

@@ -16,7 +16,7 @@ from percorso import details, interaction
 from percorso.errors import InvalidRequest, Problem, RejectedInteraction
 from percorso.ids import EPOCH_YEAR
 from percorso.ingest.document import Path, count_keys, distinct, read, repeats_a_key
-from percorso.interaction import CHANNELS, ENRICHMENT, INTERACTION, MOMENTS, Enrichment, Feedback, Interaction
+from percorso.interaction import CHANNELS, ENRICHMENT, INTERACTION, Enrichment, Feedback, Interaction
 
 _validate: Final[Callable[[bytes], Interaction]] = INTERACTION.validator.validate_json
 _validate_patch: Final[Callable[[bytes], Enrichment]] = ENRICHMENT.validator.validate_json
@@ -126,7 +126,7 @@ def sentence(error: ErrorDetails) -> str:
     context = error.get("ctx", {})
     if error["type"] == "string_pattern_mismatch":
         return PATTERNS.get(context["pattern"], error["msg"])
-    if error["type"] == "string_type" and error["loc"][-1] in MOMENTS:
+    if error["type"] == "string_type" and error["loc"][-1] in details.MOMENTS:
         return _NOT_A_MOMENT
     known = SENTENCES.get(error["type"])
     return error["msg"] if known is None else known.format(**context)
