@@ -71,6 +71,9 @@ async def test_no_parameter_is_taken_for_anything_but_a_value(
 ) -> None:
     await store(client, make(id="still there", touchpoint="shop"))
     needed = {each["name"]: "x" for each in parameters if each.get("required") and each["in"] == "query"}
+    if path.endswith("/stream"):
+        # One that is well asked for has no end.
+        needed["after"] = "x"
     body: dict[str, Any] = {"json": {}} if method in {"POST", "PUT", "PATCH"} else {}
     for parameter in parameters:
         if parameter["in"] not in {"path", "query"}:
