@@ -69,7 +69,7 @@ async def test_what_may_be_asked_for_again_by_its_tag_is_kept_by_no_one_else(
 
 async def test_a_refusal_before_anything_is_looked_at_is_guarded_too(database_url: str) -> None:
     async with running(database_url, cors_origins=[DESK]) as (app, client):
-        cast("Any", app).layers._most = 0  # noqa: SLF001 - as if that many requests were worked on
+        cast("Any", app).budgets._most = 0  # noqa: SLF001 - as if that many requests were worked on
         answer = await client.get("/v1/touchpoints", headers={"Origin": DESK})
         assert answer.status_code == 503
         check_guarded(answer)

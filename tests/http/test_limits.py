@@ -50,6 +50,9 @@ async def test_a_request_whose_body_is_on_its_way_takes_no_ones_place(
 ) -> None:
     with serving_at(database_url, tmp_path, PERCORSO_MAX_CONCURRENT_REQUESTS="2") as served:
         async with AsyncExitStack() as stack:
+            async with served.client() as client:
+                # So that the key is known: while it is looked for, a request has its place.
+                await store(client, make())
             slow = [await stack.enter_async_context(raw_connection(served)) for _ in range(10)]
             body = json.dumps(make()).encode()
             for _, writer in slow:
