@@ -24,7 +24,7 @@ MANY: Final = """
         INSERT INTO watch_firings
         SELECT md5('f' || n)::uuid, (SELECT watch_id FROM watches ORDER BY name LIMIT 1), 'three', 1,
         md5(n::text)::uuid, now() - n * interval '1 minute', now(), 1,
-        (1000000000 + n % 5000)::text::xid8 FROM generate_series(1, 50000) AS n
+        (1000000000 + n % 5000)::text::xid8, n / 5000 FROM generate_series(1, 50000) AS n
     )
     INSERT INTO watch_evidence
     SELECT (SELECT watch_id FROM watches ORDER BY name LIMIT 1), 1, md5('i' || n || k)::uuid, md5(n::text)::uuid,

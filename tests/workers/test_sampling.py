@@ -132,15 +132,13 @@ async def test_a_worker_is_told_when_its_process_leads_it_no_more(database_url: 
 
 
 async def test_each_process_says_how_it_feels(engine: AsyncEngine) -> None:
-    late = value("loop_late_seconds_count") or 0
     computed = value("process_cpu_seconds_total") or 0
     lent = await engine.raw_connection()
     async with felt({"reading": engine}, lambda: 17, schema="the-schema"):
-        await until(lambda: (value("loop_late_seconds_count") or 0) > late)
+        await until(lambda: (value("process_cpu_seconds_total") or 0) > computed)
         assert value("pool_connections_used", pool="reading") == 1
         assert value("pool_connections_limit", pool="reading") == 10
         assert value("audit_waiting") == 17
-        assert (value("process_cpu_seconds_total") or 0) > computed
         assert (value("process_resident_bytes") or 0) > 10_000_000
         assert 0 < (value("process_open_files") or 0) < (value("process_open_files_limit") or 0)
     lent.close()

@@ -14,11 +14,12 @@ from typing import Any, Final
 import jiter
 import structlog
 
-from percorso.errors import InvalidRequest, RejectedInteraction
+from percorso.errors import InvalidRequest, RejectedInteraction, Unavailable
 from percorso.ingest import faults
 from percorso.ingest.faults import Fault
 from percorso.ingest.json_schema import JsonSchema, compiled
 from percorso.ops import logs, metrics
+from percorso.storage.database import is_away
 from percorso.storage.event_schemas import ANY_KIND, InForce, Mode, Version
 
 _log = structlog.get_logger("percorso.schemas")
@@ -120,10 +121,15 @@ class EventSchemas:
         return self._until - monotonic() <= self._seconds / 2
 
     async def refresh(self) -> None:
-        """Ask what is in force. Waits for the answer only where what is known is too old."""
+        """Ask what is in force. Waits for the answer only where what is known is too old. Raises Unavailable."""
         asking = self._asking or self._ask()
         if self._until <= monotonic():
-            await asyncio.shield(asking)
+            try:
+                await asyncio.shield(asking)
+            except Exception as error:
+                if is_away(error):
+                    raise Unavailable("The database cannot be reached.", retry_after=2) from None
+                raise
 
     async def forget(self) -> None:
         """Ask anew, after a change in this process."""
