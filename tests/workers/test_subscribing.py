@@ -16,7 +16,7 @@ from percorso.http import subscriptions
 from percorso.http.services import Services
 from percorso.storage import feed_subscriptions, partitions
 from percorso.storage.database import writing
-from percorso.workers import subscribing
+from percorso.workers import callbacks
 from percorso.workers.subscribing import Pusher
 from support import Make, running
 from writing import Database
@@ -492,8 +492,8 @@ async def test_two_that_push_at_once_leave_it_where_it_must_be(
 
 
 def test_what_an_answer_means() -> None:
-    answer = subscribing.Answer.of
-    assert {answer(status) for status in (200, 202, 204)} == {subscribing.Answer.TAKEN}
-    assert {answer(status) for status in (None, 302, 408, 425, 429, 500, 503)} == {subscribing.Answer.FAILED}
-    assert {answer(status) for status in (400, 401, 404, 422)} == {subscribing.Answer.REFUSED}
-    assert answer(410) is subscribing.Answer.GONE
+    answer = callbacks.Answer.of
+    assert {answer(status) for status in (200, 202, 204)} == {callbacks.Answer.TAKEN}
+    assert {answer(status) for status in (None, 302, 408, 425, 429, 500, 503)} == {callbacks.Answer.FAILED}
+    assert {answer(status) for status in (400, 401, 404, 422)} == {callbacks.Answer.REFUSED}
+    assert answer(410) is callbacks.Answer.GONE

@@ -217,7 +217,7 @@ async def check_subscription(subscription_id: SubscriptionId, key: MaySubscribe,
     async with callbacks.client() as client:
         private = use.settings.allow_private_callbacks
         status = await subscribing.post(client, this, posted, id_=id_, private=private)
-    taken = subscribing.Answer.of(status) is subscribing.Answer.TAKEN
+    taken = callbacks.Answer.of(status) is callbacks.Answer.TAKEN
     return answers.json_response({"taken": taken, "status": status})
 
 

@@ -36,6 +36,16 @@ def decode(cursor: str, *, list_: str, size: int) -> bytes:
     return position
 
 
+def encode_name(name: str, *, list_: str, size: int) -> str:
+    """A cursor after this name, of at most `size` ASCII characters, in a list that is in order of names."""
+    return encode(name.encode().ljust(size), list_=list_)
+
+
+def decode_name(cursor: str, *, list_: str, size: int) -> str:
+    """The name of such a cursor; InvalidRequest where it is none."""
+    return decode(cursor, list_=list_, size=size).decode("ascii", "replace").replace("\0", "").rstrip()
+
+
 def unfit(detail: str = "is not a cursor of this list in this order: take it from `next_cursor`.") -> InvalidRequest:
     """The error that says that a cursor cannot be used, and why."""
     return InvalidRequest(f"The cursor {detail}", problems=[Problem("/query/cursor", detail)])

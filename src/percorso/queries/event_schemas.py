@@ -52,13 +52,12 @@ async def page(session: ReadSession, *, limit: int, after: str | None) -> Page[R
     if len(rows) <= limit:
         return Page(rows, None)
     last = rows[-2]
-    position = f"{last['channel']}/{last['kind']}".encode().ljust(_POSITION)
-    return Page(rows[:-1], cursor.encode(position, list_=_LIST))
+    following = cursor.encode_name(f"{last['channel']}/{last['kind']}", list_=_LIST, size=_POSITION)
+    return Page(rows[:-1], following)
 
 
 def _position(given: str) -> tuple[str, str]:
-    named = cursor.decode(given, list_=_LIST, size=_POSITION).decode("ascii", "replace").replace("\0", "")
-    channel, _, kind = named.rstrip().partition("/")
+    channel, _, kind = cursor.decode_name(given, list_=_LIST, size=_POSITION).partition("/")
     return channel, kind
 
 

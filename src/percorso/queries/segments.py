@@ -20,13 +20,12 @@ async def page(session: ReadSession, *, limit: int, after: str) -> Page[Record]:
     )
     if len(rows) <= limit:
         return Page(rows, None)
-    return Page(rows[:-1], cursor.encode(rows[-2]["name"].encode().ljust(LONGEST_NAME), list_="segments"))
+    return Page(rows[:-1], cursor.encode_name(rows[-2]["name"], list_="segments", size=LONGEST_NAME))
 
 
 def position(given: str) -> str:
     """The name after which the page begins that a cursor of this list leads to."""
-    name = cursor.decode(given, list_="segments", size=LONGEST_NAME)
-    return name.decode("ascii", "replace").replace("\0", "").rstrip()
+    return cursor.decode_name(given, list_="segments", size=LONGEST_NAME)
 
 
 async def by_name(session: ReadSession, name: str) -> Record:

@@ -5,6 +5,8 @@ import ipaddress
 import socket
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from enum import Enum, auto
+from http import HTTPStatus
 from importlib.metadata import version
 from typing import Final
 from urllib.parse import urlsplit
@@ -18,6 +20,7 @@ _TOGETHER_SECONDS: Final = 20.0
 _RESOLVE_SECONDS: Final = 5.0
 _AGENT: Final = f"percorso/{version('percorso')}"
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+_TOO_SOON: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
 MOST_URL: Final = 2048
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -25,6 +28,31 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 class NotCalled(Exception):
     """An address that is not called; the message says why, in words that follow its name."""
+
+
+UNREACHED: Final = (httpx.HTTPError, httpx.InvalidURL, NotCalled, OSError, TimeoutError)
+"""What a call raises where there is no answer."""
+
+
+class Answer(Enum):
+    """What came of a call."""
+
+    TAKEN = auto()
+    REFUSED = auto()
+    FAILED = auto()
+    GONE = auto()
+
+    @classmethod
+    def of(cls, status: int | None) -> "Answer":
+        """What this status means; None: there was no answer."""
+        if status is None:
+            return cls.FAILED
+        if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+            return cls.TAKEN
+        if status == HTTPStatus.GONE:
+            return cls.GONE
+        refused = HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in _TOO_SOON
+        return cls.REFUSED if refused else cls.FAILED
 
 
 async def allowed(url: str, *, private: bool) -> Sequence[str]:

@@ -14,7 +14,6 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from http import HTTPStatus
 from typing import Final
 
 import httpx
@@ -30,6 +29,7 @@ from percorso.storage import deliveries
 from percorso.storage.database import ReadSession, is_away, reading, writing
 from percorso.storage.deliveries import Delivery
 from percorso.workers import callbacks
+from percorso.workers.callbacks import Answer
 from percorso.workers.runtime import Worker
 
 _log = structlog.get_logger("percorso.workers.delivering")
@@ -43,7 +43,6 @@ _FIRST_PAUSE: Final = 5.0
 _LONGEST_PAUSE: Final = 3600.0
 _GIVE_UP_AFTER: Final = timedelta(days=3)
 _REFUSALS: Final = 6
-_TOO_SOON: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
 
 Payload = Callable[[ReadSession, Delivery], Awaitable[bytes | None]]
 """What is posted for a delivery; None where what it is about is gone meanwhile."""
@@ -118,7 +117,7 @@ class Deliverer:
                 secret=subscription.secret,
                 private=self._private,
             )
-        except (httpx.HTTPError, httpx.InvalidURL, callbacks.NotCalled, OSError, TimeoutError) as error:
+        except callbacks.UNREACHED as error:
             # The callback itself is not logged: secrets may stand in it.
             _log.info("a subscriber was not reached", subscription=str(subscription.subscription_id),
                       error=type(error).__name__, failures=recipient.failures + 1)  # fmt: skip
@@ -127,17 +126,18 @@ class Deliverer:
     async def _answered(self, recipient: Recipient, due: Due, status: int | None) -> bool:
         """Put down what came of a delivery; whether the next one may be tried."""
         subscription_id, delivery = recipient.subscription.subscription_id, due.delivery
-        if status is not None and HTTPStatus(200) <= status < HTTPStatus.MULTIPLE_CHOICES:
+        answer = Answer.of(status)
+        if answer is Answer.TAKEN:
             metrics.DELIVERIES.labels("taken").inc()
             await self._done(subscription_id, delivery.delivery_id, taken=True)
             return True
         metrics.DELIVERIES.labels("failed").inc()
-        if status == HTTPStatus.GONE:
+        if answer is Answer.GONE:
             async with writing(self._engine) as session:
                 await deliveries.unsubscribe(session, subscription_id)
             _log.warning("a subscriber is gone; its subscription ends", subscription=str(subscription_id))
             return False
-        refused = status is not None and 400 <= status < 500 and status not in _TOO_SOON  # noqa: PLR2004 - 4xx
+        refused = answer is Answer.REFUSED
         if refused and due.refusals + 1 >= _REFUSALS:
             await self._give_up(subscription_id, delivery, "refusals")
             return True

@@ -15,8 +15,6 @@ Two that do this at once, or one that is killed before it has put down what was 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from enum import Enum, auto
-from http import HTTPStatus
 from time import monotonic
 from typing import Any, Final
 
@@ -35,6 +33,7 @@ from percorso.storage import feed_subscriptions as store
 from percorso.storage.database import ReadSession, is_away, reading, writing
 from percorso.storage.feed_subscriptions import Letter, Paused, Place
 from percorso.workers import callbacks
+from percorso.workers.callbacks import Answer
 from percorso.workers.delivering import pause_after
 from percorso.workers.runtime import Worker
 
@@ -53,33 +52,11 @@ _SAVED: Final = 20
 _TRIES: Final = 8
 _GIVE_UP_AFTER: Final = timedelta(hours=24)
 _SWEPT_SECONDS: Final = 60.0
-_TOO_SOON: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
 
 Events = tuple[Sequence[tuple[Item, dict[str, Any]]], Position, bool]
 """Events of the feed, each with what is posted of it; where the feed goes on; and whether these were all."""
 Read = Callable[[ReadSession, str | None, Position, int], Awaitable[Events]]
 """Reads what a subscription with this query wants from a place on, so many at most; None: everything."""
-
-
-class Answer(Enum):
-    """What came of a call."""
-
-    TAKEN = auto()
-    REFUSED = auto()
-    FAILED = auto()
-    GONE = auto()
-
-    @classmethod
-    def of(cls, status: int | None) -> "Answer":
-        """What this status means; None: there was no answer."""
-        if status is None:
-            return cls.FAILED
-        if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
-            return cls.TAKEN
-        if status == HTTPStatus.GONE:
-            return cls.GONE
-        refused = HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in _TOO_SOON
-        return cls.REFUSED if refused else cls.FAILED
 
 
 def worker(engine: AsyncEngine, settings: Settings, read: Read) -> Worker:
@@ -108,7 +85,7 @@ async def post(
             private=private,
             earlier_secret=earlier,
         )
-    except (httpx.HTTPError, httpx.InvalidURL, callbacks.NotCalled, OSError, TimeoutError) as error:
+    except callbacks.UNREACHED as error:
         # The URL itself is not logged: secrets may stand in it.
         _log.info("a subscriber was not reached", subscription=str(subscription.subscription_id),
                   error=type(error).__name__)  # fmt: skip
